@@ -1,0 +1,137 @@
+"""Reads and writes the declared tables, by path or through a catalog; every write is one atomic Delta commit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isrf_pipeline.config.settings import LakeSettings
+from isrf_pipeline.errors import EnvironmentMismatchError, IsrfError, MissingTableError
+from isrf_pipeline.lake.schema import Table
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+class Lake:
+    """The tables of one lake.
+
+    Parameters
+    ----------
+    spark
+        Session with Delta's extension and catalog.
+    settings
+        Where the lake is.
+    """
+
+    def __init__(self, spark: SparkSession, settings: LakeSettings) -> None:
+        self.spark = spark
+        self.settings = settings
+        self.root = settings.root.rstrip("/")
+
+    def address(self, table: Table) -> str:
+        """Name of ``table`` for SQL statements."""
+        schema, name = table.name.split(".")
+        if self.settings.catalog is not None:
+            return f"`{self.settings.catalog}`.`{schema}`.`{name}`"
+        return f"delta.`{self.path(table)}`"
+
+    def path(self, table: Table) -> str:
+        """Folder of ``table`` when tables are addressed by path."""
+        return f"{self.root}/{table.name.replace('.', '/')}"
+
+    def exists(self, table: Table) -> bool:
+        """Whether ``table`` has been created."""
+        if self.settings.catalog is not None:
+            return self.spark.catalog.tableExists(self.address(table))
+        from delta.tables import DeltaTable
+
+        return DeltaTable.isDeltaTable(self.spark, self.path(table))
+
+    def read(self, table: Table) -> DataFrame:
+        """All rows of ``table``, with the declared columns.
+
+        Raises
+        ------
+        MissingTableError
+            If no stage has written the table.
+        """
+        if not self.exists(table):
+            raise MissingTableError(
+                table.name, f"does not exist in the lake {self.root}", "run the stage that writes it, or isrf nightly"
+            )
+        return self.spark.table(self.address(table)).select(*table.column_names())
+
+    def version(self, table: Table) -> int:
+        """Newest version of ``table``, or -1 where it does not exist."""
+        if not self.exists(table):
+            return -1
+        row = self.spark.sql(f"DESCRIBE HISTORY {self.address(table)} LIMIT 1").select("version").first()
+        return int(row[0]) if row is not None else -1
+
+    def create(self, table: Table) -> None:
+        """Create ``table`` with its comments and constraints where it does not exist yet."""
+        if self.exists(table):
+            return
+        self._check_writable()
+        if self.settings.catalog is not None:
+            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS `{self.settings.catalog}`.`{table.name.split('.')[0]}`")
+        columns = ", ".join(
+            f"`{c.name}` {c.type}{'' if c.nullable else ' NOT NULL'} COMMENT '{_quoted(c.comment)}'" for c in table.columns
+        )
+        self.spark.sql(
+            f"CREATE TABLE {self.address(table)} ({columns}) USING delta COMMENT '{_quoted(table.comment)}'"
+        )
+        for name, expression in table.checks.items():
+            self.spark.sql(f"ALTER TABLE {self.address(table)} ADD CONSTRAINT {name} CHECK ({expression})")
+
+    def overwrite(self, table: Table, rows: DataFrame, where: str | None = None) -> int:
+        """Replace all rows of ``table``, or those that fulfil ``where``, and return how many were written.
+
+        The write is one commit: readers see the old rows or the new ones. ``rows`` may have been read from the
+        table itself.
+        """
+        options = {"replaceWhere": where} if where is not None else {}
+        return self._write(table, rows, "overwrite", options)
+
+    def append(self, table: Table, rows: DataFrame) -> int:
+        """Append ``rows`` to ``table`` and return how many were written."""
+        return self._write(table, rows, "append", {})
+
+    def _write(self, table: Table, rows: DataFrame, mode: str, options: dict[str, str]) -> int:
+        from pyspark.sql import functions as F
+
+        missing = [c.name for c in table.columns if c.name not in rows.columns]
+        if missing:
+            raise IsrfError(table.name, f"rows lack the columns {', '.join(missing)}", "report this as a defect")
+        self.create(table)
+        shaped = rows.select(*[F.col(c.name).cast(c.type).alias(c.name) for c in table.columns])
+        writer = shaped.write.format("delta").mode(mode).options(**options)
+        if self.settings.catalog is not None:
+            writer.saveAsTable(self.address(table))
+        else:
+            writer.save(self.path(table))
+        return self._rows_of_last_write(table)
+
+    def _rows_of_last_write(self, table: Table) -> int:
+        row = self.spark.sql(f"DESCRIBE HISTORY {self.address(table)} LIMIT 1").select("operationMetrics").first()
+        metrics: dict[str, Any] = dict(row[0] or {}) if row is not None else {}
+        return int(metrics.get("numOutputRows", 0))
+
+    def _check_writable(self) -> None:
+        """Say in one line that a local lake cannot be written, before Spark says it in a hundred."""
+        if "://" in self.root:
+            return
+        try:
+            Path(self.root).mkdir(parents=True, exist_ok=True)
+            probe = Path(self.root) / ".isrf_write_probe"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise EnvironmentMismatchError(
+                self.root, f"the lake cannot be written ({error.strerror})", "give the user of the run write access or set lake.root"
+            ) from None
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")

@@ -1,0 +1,334 @@
+"""Every table of the lake, declared once: the shape that stages, BI and CRM rely on."""
+
+from __future__ import annotations
+
+from isrf_pipeline.lake.schema import Column, Table
+
+
+def _required(name: str, type_: str, comment: str) -> Column:
+    return Column(name, type_, comment, nullable=False)
+
+
+_RUN_DATE = _required("run_date", "date", "Night that the row belongs to")
+_USER = _required("user_id", "string", "Client, as named by the source")
+_ITEM = _required("item_id", "string", "Article, as named by the source")
+
+INTERACTIONS = Table(
+    "silver.interactions",
+    "One event of one client with one item",
+    ("user_id", "item_id", "event_type", "ts"),
+    (
+        _USER,
+        _ITEM,
+        _required("event_type", "string", "purchase, wishlist, view or another configured type"),
+        _required("ts", "timestamp", "When it happened (UTC)"),
+        _required("weight", "float", "Weight of the event type"),
+        _required("run_id", "string", "Ingest run that wrote the row"),
+    ),
+    {"weight_positive": "weight > 0"},
+)
+
+ITEMS = Table(
+    "silver.items",
+    "One article of the catalogue",
+    ("item_id",),
+    (
+        _ITEM,
+        Column("title", "string", "Title"),
+        Column("brand", "string", "Brand or house"),
+        Column("categories", "array<string>", "Category path, broadest first"),
+        Column("description", "string", "Description"),
+        Column("price", "double", "Price in the currency of the source"),
+        _required("attributes", "map<string,string>", "Further attributes by name (material, colour, season, ...)"),
+        _required("available", "boolean", "Whether it may be recommended"),
+        Column("launched_on", "date", "First day on sale"),
+        _required("content_hash", "string", "SHA-256 of everything that is reasoned over"),
+    ),
+    {"price_not_negative": "price IS NULL OR price >= 0"},
+)
+
+CLIENTS = Table(
+    "silver.clients",
+    "One client",
+    ("user_id",),
+    (
+        _USER,
+        _required("attributes", "map<string,string>", "Allow-listed attributes by name"),
+        _required("consent", "boolean", "Marketing consent; absent in the source means no consent"),
+    ),
+)
+
+QUARANTINE = Table(
+    "silver.quarantine",
+    "One source row that broke a rule",
+    ("source", "row_hash"),
+    (
+        _required("source", "string", "Name of the source"),
+        _required("row_hash", "string", "SHA-256 of the raw row and its rule"),
+        _required("raw", "string", "The row as JSON, or the line as it stood"),
+        _required("rule", "string", "Rule that it broke"),
+        _required("run_date", "date", "Night of the ingest run"),
+        _required("run_id", "string", "Ingest run"),
+    ),
+)
+
+ANSWERS = Table(
+    "reasoning.answers",
+    "One answer of the language model: the cache",
+    ("fingerprint",),
+    (
+        _required("fingerprint", "string", "SHA-256 of model, revision, prompt, schema, sampling and rendered input"),
+        _required("kind", "string", "Subject and step, for example item.forward"),
+        _required("subject", "string", "item_id or user_id"),
+        _required("model", "string", "Model name"),
+        _required("prompt_version", "string", "Version of the prompt files"),
+        Column("answer", "string", "Answer as JSON; null for a dead letter"),
+        _required("status", "string", "ok or dead"),
+        Column("reason", "string", "Why it is a dead letter"),
+        Column("raw", "string", "Raw text of a dead letter"),
+        _required("tokens_in", "int", "Prompt tokens"),
+        _required("tokens_out", "int", "Output tokens"),
+        _required("finished_at", "timestamp", "When the answer came"),
+        _required("run_id", "string", "Run that asked"),
+    ),
+    {"status_known": "status IN ('ok', 'dead')"},
+)
+
+ITEM_FEATURES = Table(
+    "reasoning.item_features",
+    "What is known of the meaning of one item",
+    ("item_id",),
+    (
+        _ITEM,
+        Column("feature", "string", "Semantic feature written by the model, at most 25 words"),
+        Column("who_for", "string", "Who would enjoy it, and why"),
+        Column("who_not_for", "string", "Who would not, and why"),
+        _required("tags", "array<string>", "Short recurring tags"),
+        _required("origin", "string", "llm, or attributes where no model answered"),
+        Column("reason", "string", "Why no model answered"),
+        _required("attribute_embedding", "array<float>", "Unit embedding of the catalogue's own text"),
+        _required("embedding", "array<float>", "Unit embedding of attributes and semantic feature together"),
+    ),
+    {"origin_known": "origin IN ('llm', 'attributes')"},
+)
+
+USER_FEATURES = Table(
+    "reasoning.user_features",
+    "What is known of the interests of one client, from training events only",
+    ("user_id",),
+    (
+        _USER,
+        Column("interest", "string", "Interest text, at most 50 words"),
+        _required("origin", "string", "llm, composed (from item features) or history (no text)"),
+        Column("reason", "string", "Why no model answered"),
+        Column("embedding", "array<float>", "Unit embedding of the interest text; null where there is no text"),
+    ),
+    {"origin_known": "origin IN ('llm', 'composed', 'history')"},
+)
+
+VERTICES = Table(
+    "graph.vertices",
+    "One vertex of the semantic interaction graph",
+    ("id",),
+    (
+        _required("id", "string", "'u:' or 'i:' and the source's identifier"),
+        _required("kind", "string", "user or item"),
+        Column("label", "string", "Title or interest for people"),
+    ),
+)
+
+EDGES = Table(
+    "graph.edges",
+    "One edge of the semantic interaction graph",
+    ("src", "dst", "relation"),
+    (
+        _required("src", "string", "Source vertex"),
+        _required("dst", "string", "Target vertex"),
+        _required("relation", "string", "interacted (user-item), followed_by or similar_meaning (item-item)"),
+        _required("weight", "float", "Strength"),
+    ),
+)
+
+SIMILARITY = Table(
+    "graph.similarity",
+    "One edge of the user-similarity graph of one round (round 0: before optimization)",
+    ("src", "dst", "round"),
+    (
+        _required("src", "string", "Client"),
+        _required("dst", "string", "Similar client"),
+        _required("round", "int", "Optimization round that built the edge"),
+        _required("similarity", "float", "Cosine of the two profiles"),
+        _required("rank", "int", "1 is the most similar"),
+    ),
+)
+
+PROFILES = Table(
+    "graph.profiles",
+    "One client's profile of one round, from training events only: what others are compared with",
+    ("user_id", "round"),
+    (
+        _USER,
+        _required("round", "int", "Optimization round"),
+        _required("embedding", "array<float>", "Unit profile"),
+    ),
+)
+
+INTEREST_MODEL = Table(
+    "interests.model",
+    "Settings that validation chose for the fusion of explicit and implicit interest",
+    ("run_date",),
+    (
+        _RUN_DATE,
+        _required("round", "int", "Chosen round"),
+        _required("implicit_weight", "double", "Weight of implicit interest"),
+        _required("semantic_weight", "double", "Weight of edges of meaning within explicit interest"),
+        _required("validation_ndcg", "double", "NDCG@10 on validation events with these settings"),
+    ),
+)
+
+RECOMMENDATIONS = Table(
+    "gold.recommendations",
+    "One recommended item of one client",
+    ("run_date", "user_id", "rank"),
+    (
+        _RUN_DATE,
+        _USER,
+        _required("rank", "int", "1 is the best"),
+        _ITEM,
+        _required("score", "double", "Fused score; comparable within one client only"),
+        _required("explicit_share", "double", "Share of the score from the client's own history"),
+        _required("implicit_share", "double", "Share of the score from similar clients"),
+        _required("reason", "string", "Sentence for a sales associate"),
+        _required("because_items", "array<string>", "Items of the history that the explicit share rests on"),
+        Column("segment_id", "string", "Segment of the client"),
+    ),
+    {"shares_in_range": "explicit_share >= 0 AND implicit_share >= 0 AND explicit_share + implicit_share <= 1.000001"},
+)
+
+RELATED_ITEMS = Table(
+    "gold.related_items",
+    "One item related to another",
+    ("run_date", "item_id", "rank"),
+    (
+        _RUN_DATE,
+        _ITEM,
+        _required("rank", "int", "1 is the closest"),
+        _required("related_item_id", "string", "Related article"),
+        _required("score", "double", "Strength"),
+        _required("relation", "string", "followed_by or similar_meaning"),
+    ),
+)
+
+SEGMENTS = Table(
+    "gold.segments",
+    "One micro-segment: clients with a shared implicit interest",
+    ("run_date", "segment_id"),
+    (
+        _RUN_DATE,
+        _required("segment_id", "string", "Segment"),
+        _required("name", "string", "Short name made of what distinguishes it"),
+        _required("description", "string", "One sentence"),
+        _required("size", "int", "Number of clients"),
+        _required("top_features", "array<string>", "Distinguishing features, strongest first"),
+    ),
+)
+
+SEGMENT_MEMBERS = Table(
+    "gold.segment_members",
+    "Membership of one client in one segment",
+    ("run_date", "user_id"),
+    (
+        _RUN_DATE,
+        _required("segment_id", "string", "Segment"),
+        _USER,
+        _required("affinity", "double", "Share of the client's strongest neighbours that are in the segment"),
+    ),
+)
+
+HERO_ITEMS = Table(
+    "gold.hero_items",
+    "One item that resonates across segments",
+    ("run_date", "item_id"),
+    (
+        _RUN_DATE,
+        _ITEM,
+        _required("rank", "int", "1 is the strongest"),
+        _required("segments_reached", "int", "Segments in which it is recommended to clients more than by chance"),
+        _required("reach", "int", "Clients it is recommended to"),
+        _required("lift", "double", "Recommended share of clients over the share of clients who already have it"),
+    ),
+)
+
+AUDIENCES = Table(
+    "gold.audiences",
+    "One client of one campaign audience",
+    ("run_date", "campaign_id", "user_id"),
+    (
+        _RUN_DATE,
+        _required("campaign_id", "string", "Campaign; hero:<item_id> for the audience of a hero item"),
+        _USER,
+        _required("rank", "int", "1 is the best fit"),
+        _required("score", "double", "Fit"),
+    ),
+)
+
+RUNS = Table(
+    "ops.runs",
+    "One stage of one run",
+    ("run_id", "stage"),
+    (
+        _required("run_id", "string", "Run"),
+        _required("run_date", "date", "Night"),
+        _required("stage", "string", "Stage"),
+        _required("status", "string", "done or failed"),
+        _required("started_at", "timestamp", "Start"),
+        _required("finished_at", "timestamp", "End"),
+        _required("seconds", "double", "Wall time"),
+        Column("rows_in", "bigint", "Rows read"),
+        Column("rows_out", "bigint", "Rows written"),
+        _required("llm_calls", "bigint", "Calls of the language model"),
+        _required("llm_tokens", "bigint", "Prompt and output tokens"),
+        _required("input_versions", "map<string,bigint>", "Version of each table read"),
+        _required("config_hash", "string", "Hash of the effective settings"),
+        _required("code_version", "string", "Version of the package"),
+        Column("error", "string", "One line of a failed stage"),
+    ),
+)
+
+METRICS = Table(
+    "ops.metrics",
+    "One measured value of one night",
+    ("run_date", "metric", "slice"),
+    (
+        _RUN_DATE,
+        _required("metric", "string", "Dotted name"),
+        _required("slice", "string", "Part of the data; 'all' for the whole"),
+        _required("value", "double", "Value"),
+    ),
+)
+
+ALL_TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        INTERACTIONS,
+        ITEMS,
+        CLIENTS,
+        QUARANTINE,
+        ANSWERS,
+        ITEM_FEATURES,
+        USER_FEATURES,
+        VERTICES,
+        EDGES,
+        SIMILARITY,
+        PROFILES,
+        INTEREST_MODEL,
+        RECOMMENDATIONS,
+        RELATED_ITEMS,
+        SEGMENTS,
+        SEGMENT_MEMBERS,
+        HERO_ITEMS,
+        AUDIENCES,
+        RUNS,
+        METRICS,
+    )
+}

@@ -1,0 +1,101 @@
+"""Builds the Spark session: Delta, GraphFrames' jars and settings that fit small and large lakes alike."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from typing import TYPE_CHECKING
+
+from isrf_pipeline.config.settings import Settings
+from isrf_pipeline.environment.jars import resolved_jars
+from isrf_pipeline.errors import EnvironmentMismatchError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+#: Needed by Delta; everything else below is for speed and may be overridden by ``spark.conf``.
+_DELTA = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+}
+_DEFAULTS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.databricks.delta.retentionDurationCheck.enabled": "true",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # Rows that hold blocks of vectors are megabytes each: a batch of the default 10,000 would not fit.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",
+}
+
+
+def build_session(settings: Settings) -> SparkSession:
+    """Return a session with Delta and GraphFrames.
+
+    Under spark-submit the master, the jars and the Python of the workers come from its command line; a plain
+    Python process starts its own session with the jars that the set-up resolved.
+
+    Raises
+    ------
+    EnvironmentMismatchError
+        If Java or the jars are missing.
+    """
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError:
+        raise EnvironmentMismatchError(
+            "pyspark", "is not installed", "run make setup, or pip install 'isrf-pipeline[spark]'"
+        ) from None
+    builder = SparkSession.builder.appName(settings.spark.app_name)
+    master = settings.spark.master
+    if master is None and "SPARK_ENV_LOADED" not in os.environ and "spark.master" not in settings.spark.conf:
+        master = "local[*]"
+    if master is not None:
+        builder = builder.master(master)
+    if "PYSPARK_PYTHON" not in os.environ and "spark.pyspark.python" not in settings.spark.conf:
+        # Workers run another interpreter, without our packages, unless they are told which.
+        os.environ["PYSPARK_PYTHON"] = sys.executable
+    options = {
+        **_DELTA,
+        **_DEFAULTS,
+        "spark.driver.memory": settings.spark.driver_memory,
+        "spark.sql.shuffle.partitions": str(settings.spark.shuffle_partitions),
+        **settings.spark.conf,
+    }
+    jars = resolved_jars()
+    if jars is not None and "spark.jars.packages" not in options and not _under_spark_submit():
+        options["spark.jars"] = ",".join(jars.jars)
+    for key, value in options.items():
+        builder = builder.config(key, value)
+    try:
+        spark = builder.getOrCreate()
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise EnvironmentMismatchError(
+            "Spark", f"the session did not start ({first[:200]})", "run isrf doctor, which names what is missing"
+        ) from error
+    _require_delta(spark)
+    if spark.sparkContext.getCheckpointDir() is None:
+        checkpoints = settings.spark.conf.get("spark.checkpoint.dir")
+        spark.sparkContext.setCheckpointDir(checkpoints or tempfile.mkdtemp(prefix="isrf-checkpoints-"))
+    return spark
+
+
+def _under_spark_submit() -> bool:
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def _require_delta(spark: SparkSession) -> None:
+    jvm = spark.sparkContext._jvm
+    for name, jar in (("io.delta.tables.DeltaTable", "Delta"), ("org.graphframes.GraphFrame", "GraphFrames")):
+        try:
+            assert jvm is not None
+            jvm.java.lang.Class.forName(name, False, jvm.java.lang.Thread.currentThread().getContextClassLoader())
+        except Exception:
+            raise EnvironmentMismatchError(
+                f"{jar}'s jar", "is not on the session's class path",
+                "run make setup, or give spark-submit the list that isrf doctor --jars prints",
+            ) from None

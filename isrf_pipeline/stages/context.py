@@ -1,0 +1,106 @@
+"""What a stage is and what it is given: its tables, its settings, its night."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from isrf_pipeline.config import Settings
+from isrf_pipeline.lake import Lake, Table
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+@dataclass
+class StageCounters:
+    """What one stage read, wrote and spent; recorded in ops.runs."""
+
+    rows_in: int = 0
+    rows_out: int = 0
+    llm_calls: int = 0
+    llm_tokens: int = 0
+    input_versions: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class StageContext:
+    """Everything a stage may use.
+
+    Attributes
+    ----------
+    spark
+        The session.
+    settings
+        Effective settings.
+    lake
+        The lake's tables; stages go through :meth:`read` and :meth:`write` so that ops.runs can tell what they did.
+    run_date
+        The night.
+    run_id
+        The run.
+    counters
+        Filled while the stage runs.
+    """
+
+    spark: SparkSession
+    settings: Settings
+    lake: Lake
+    run_date: datetime.date
+    run_id: str
+    counters: StageCounters = field(default_factory=StageCounters)
+
+    def read(self, table: Table) -> DataFrame:
+        """All rows of ``table``; notes the version that was read."""
+        rows = self.lake.read(table)
+        if table.name not in self.counters.input_versions:
+            self.counters.input_versions[table.name] = self.lake.version(table)
+        return rows
+
+    def write(self, table: Table, rows: DataFrame) -> None:
+        """Replace ``table``: this night's rows where it has a run_date, else all rows."""
+        where = f"run_date = '{self.run_date.isoformat()}'" if "run_date" in table.column_names() else None
+        self.counters.rows_out += self.lake.overwrite(table, rows, where)
+
+    def append(self, table: Table, rows: DataFrame) -> None:
+        """Append ``rows`` to ``table``."""
+        self.counters.rows_out += self.lake.append(table, rows)
+
+    def write_metrics(self, prefix: str, values: dict[tuple[str, str], float]) -> None:
+        """Replace this night's metrics below ``prefix``.
+
+        Parameters
+        ----------
+        prefix
+            First part of every metric's name, the stage or a part of it.
+        values
+            (metric without prefix, slice) to value.
+        """
+        from isrf_pipeline.lake.tables import METRICS
+
+        rows = [(self.run_date, f"{prefix}.{metric}", slice_, float(value)) for (metric, slice_), value in values.items()]
+        frame = self.spark.createDataFrame(rows, METRICS.ddl())
+        where = f"run_date = '{self.run_date.isoformat()}' AND startswith(metric, '{prefix}.')"
+        self.lake.overwrite(METRICS, frame, where)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the nightly run.
+
+    Attributes
+    ----------
+    name
+        Name on the command line and in ops.runs.
+    reads, writes
+        Declared inputs and outputs.
+    run
+        Does the work.
+    """
+
+    name: str
+    reads: tuple[Table, ...]
+    writes: tuple[Table, ...]
+    run: Callable[[StageContext], None]
