@@ -80,7 +80,10 @@ class StageContext:
         """
         from isrf_pipeline.lake.tables import METRICS
 
-        rows = [(self.run_date, f"{prefix}.{metric}", slice_, float(value)) for (metric, slice_), value in values.items()]
+        rows = [
+            (self.run_date, f"{prefix}.{metric}", slice_, float(value))
+            for (metric, slice_), value in values.items()
+        ]
         frame = self.spark.createDataFrame(rows, METRICS.ddl())
         where = f"run_date = '{self.run_date.isoformat()}' AND startswith(metric, '{prefix}.')"
         self.lake.overwrite(METRICS, frame, where)

@@ -1,0 +1,164 @@
+"""The benchmark: a research set through the stages of the nightly run, under the protocol of leave-one-out."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import importlib.resources
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from isrf_pipeline.config import load_settings
+from isrf_pipeline.errors import InputRefusedError, UsageError
+from isrf_pipeline.evaluation.memory import PeakMemory
+from isrf_pipeline.evaluation.peers import PEERS
+from isrf_pipeline.lake import Lake, tables
+from isrf_pipeline.session import build_session
+from isrf_pipeline.stages.context import StageContext
+from isrf_pipeline.stages.registry import load_stage
+
+#: Stages whose time is the benchmark's wall time; evaluate measures and is nobody's time.
+TIMED_STAGES = (
+    "ingest",
+    "reason_items",
+    "build_interaction_graph",
+    "reason_users",
+    "build_user_graph",
+    "optimize",
+    "recommend",
+)
+_REPORTED = ("HR@5", "NDCG@5", "HR@10", "NDCG@10")
+#: After the last event of every research set, so that none is a future event.
+_RUN_DATE = datetime.date(2026, 1, 1)
+
+
+def run_benchmark(
+    data: Path,
+    out: Path,
+    peers: Sequence[str] = (),
+    shuffle_ties: int | None = None,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Run ingest to evaluate on a research set and write ``metrics.json``.
+
+    Parameters
+    ----------
+    data
+        Folder with interactions.csv.gz and items.jsonl.gz.
+    out
+        Folder for metrics.json and the lake of the run; made if absent, a lake of an earlier run is replaced.
+    peers
+        Names of peers to measure beside it.
+    shuffle_ties
+        Seed that shuffles each client's events of one day; None keeps the given order.
+    overrides
+        ``key=value`` settings.
+
+    Returns
+    -------
+    dict
+        What metrics.json holds.
+    """
+    for name in ("interactions.csv.gz", "items.jsonl.gz"):
+        if not (data / name).is_file():
+            raise InputRefusedError(
+                str(data / name), "does not exist", "give --data a folder with both files of a research set"
+            )
+    unknown = [peer for peer in peers if peer not in PEERS]
+    if unknown:
+        raise UsageError(f"--peers {unknown[0]}", "is not a known peer", f"choose among {', '.join(PEERS)}")
+    lake_root = out / "lake" / f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
+    fixed = [f"lake.root={json.dumps(str(lake_root))}", f"ingest.research.path={json.dumps(str(data))}"]
+    if shuffle_ties is not None:
+        fixed.append(f"ingest.research.shuffle_ties={shuffle_ties}")
+    if peers:
+        fixed.append(f"evaluation.peers={json.dumps(list(peers))}")
+    with importlib.resources.as_file(
+        importlib.resources.files("isrf_pipeline.evaluation") / "benchmark.yaml"
+    ) as base:
+        effective = load_settings(base, [*fixed, *overrides])
+    spark = build_session(effective.settings)
+    lake = Lake(spark, effective.settings.lake)
+    seconds: dict[str, float] = {}
+    with PeakMemory() as memory:
+        for name in (*TIMED_STAGES, "evaluate"):
+            started = time.perf_counter()
+            stage = load_stage(name)
+            stage.run(StageContext(spark, effective.settings, lake, _RUN_DATE, f"benchmark-{lake_root.name}"))
+            spark.catalog.clearCache()
+            if name in TIMED_STAGES:
+                seconds[name] = round(time.perf_counter() - started, 2)
+                # Peers run inside evaluate; what they need is not ours.
+                peak = memory.peak_mb
+    seconds["total"] = round(sum(seconds.values()), 2)
+    measured = {
+        (row["metric"], row["slice"]): row["value"]
+        for row in lake.read(tables.METRICS).where("startswith(metric, 'evaluate.')").collect()
+    }
+    interactions = lake.read(tables.INTERACTIONS)
+    result: dict[str, Any] = {
+        "dataset": data.name,
+        "users": interactions.select("user_id").distinct().count(),
+        "items": lake.read(tables.ITEMS).count(),
+        "interactions": interactions.count(),
+        "split": "leave-one-out; statistics from training events, input at test time training and validation events",
+        "order": "given" if shuffle_ties is None else f"same-day events shuffled with seed {shuffle_ties}",
+        "reasoning": _reasoning_note(effective.settings.reasoning.backend),
+        "isrf": {
+            **{name: measured[f"evaluate.isrf.{name}", "all"] for name in _REPORTED},
+            "wall_seconds": seconds,
+            "peak_rss_mb": round(peak),
+        },
+        "peers": {
+            peer: {
+                **{name: measured[f"evaluate.{peer}.{name}", "all"] for name in _REPORTED},
+                "wall_seconds": {
+                    step: round(value, 2)
+                    for (metric, step), value in measured.items()
+                    if metric == f"evaluate.{peer}.wall_seconds"
+                },
+            }
+            for peer in peers
+        },
+        "validation": {
+            f"{row['metric'].removeprefix('optimize.')} {row['slice']}": row["value"]
+            for row in lake.read(tables.METRICS).where("startswith(metric, 'optimize.')").collect()
+        },
+        "chosen": lake.read(tables.INTEREST_MODEL).drop("run_date").first().asDict(),  # type: ignore[union-attr]
+        "config_hash": effective.config_hash,
+        "versions": _versions(),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    draft = out / "metrics.json.part"
+    draft.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    draft.replace(out / "metrics.json")
+    return result
+
+
+def _reasoning_note(backend: str) -> str:
+    if backend == "none":
+        return "no language model: text embeddings of the attributes stand in for its features"
+    return f"language model through the backend {backend}"
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in (
+        "isrf-pipeline",
+        "pyspark",
+        "delta-spark",
+        "numpy",
+        "scipy",
+        "torch",
+        "sentence-transformers",
+    ):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

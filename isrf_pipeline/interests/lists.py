@@ -1,0 +1,122 @@
+"""Ranked lists for every client from the stored model: what recommend delivers and evaluate measures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isrf_pipeline.config import Settings
+from isrf_pipeline.evaluation.split import training_events
+from isrf_pipeline.graphs.profiles import history_profiles
+from isrf_pipeline.interests.histories import coded_histories, item_codes
+from isrf_pipeline.interests.inputs import ReferenceClients, group_after_rounds
+from isrf_pipeline.interests.model import load_interest_model
+from isrf_pipeline.interests.propagation import FusionWeights
+from isrf_pipeline.interests.ranking import rank_items
+from isrf_pipeline.interests.rounds import with_group
+from isrf_pipeline.lake import tables
+from isrf_pipeline.stages.context import StageContext
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def ranked_lists(
+    ctx: StageContext, events: DataFrame, excluded: DataFrame, only_available: bool
+) -> DataFrame:
+    """Rank items for every client of the lake from the given events.
+
+    Parameters
+    ----------
+    ctx
+        Gives the stored graphs, features and chosen settings.
+    events
+        Events that a client's list may be computed from; clients without any get what is popular.
+    excluded
+        user_id, item_id: what a client's list must not hold.
+    only_available
+        Leave out items that are not available.
+
+    Returns
+    -------
+    DataFrame
+        See :func:`isrf_pipeline.interests.ranking.rank_items`.
+    """
+    from pyspark.sql import functions as F
+
+    settings = ctx.settings
+    training = training_events(ctx.read(tables.INTERACTIONS), settings.split)
+    features = ctx.read(tables.ITEM_FEATURES)
+    model = load_interest_model(ctx.read(tables.ITEMS), features, ctx.read(tables.EDGES), training)
+    shared = ctx.spark.sparkContext.broadcast(model)
+    codes = item_codes(ctx.spark, model.item_ids)
+    chosen = chosen_settings(ctx)
+
+    histories = coded_histories(events, codes).persist()
+    text = ctx.read(tables.USER_FEATURES).where("embedding IS NOT NULL").select("user_id", "embedding")
+    graph = settings.user_graph
+    profiles = history_profiles(
+        events, features.select("item_id", "embedding"), graph.history_decay, text, graph.text_weight
+    )
+    stored = ctx.read(tables.PROFILES)
+    reference = ReferenceClients(
+        coded_histories(training, codes).persist(),
+        lambda round_: stored.where(F.col("round") == round_).select("user_id", "embedding"),
+    )
+    group = group_after_rounds(histories, profiles, reference, chosen[0], shared, settings)
+    no_codes = F.array().cast("array<int>")
+    excluded_codes = (
+        excluded.join(F.broadcast(codes), "item_id")
+        .groupBy("user_id")
+        .agg(F.collect_set("code").alias("excluded"))
+    )
+    everyone = (
+        ctx.read(tables.CLIENTS)
+        .select("user_id")
+        .join(histories, "user_id", "left")
+        .join(excluded_codes, "user_id", "left")
+        .withColumns(
+            {
+                "codes": F.coalesce("codes", no_codes),
+                "weights": F.coalesce("weights", F.array().cast("array<float>")),
+                "excluded": F.coalesce("excluded", no_codes),
+            }
+        )
+    )
+    return rank_items(
+        with_group(everyone, group),
+        shared,
+        chosen[1],
+        settings.interaction_graph,
+        settings.optimize,
+        settings.recommend.top_n,
+        only_available,
+    )
+
+
+def chosen_settings(ctx: StageContext) -> tuple[int, FusionWeights]:
+    """Round and fusion weights that optimize chose for this night, or for the newest night before it."""
+    from pyspark.sql import functions as F
+
+    from isrf_pipeline.errors import MissingTableError
+
+    row = (
+        ctx.read(tables.INTEREST_MODEL)
+        .where(F.col("run_date") <= F.lit(ctx.run_date))
+        .orderBy(F.col("run_date").desc())
+        .first()
+    )
+    if row is None:
+        raise MissingTableError(
+            tables.INTEREST_MODEL.name,
+            f"holds nothing for {ctx.run_date} or before",
+            "run the stage optimize first",
+        )
+    return row["round"], FusionWeights(row["semantic_weight"], row["implicit_weight"], row["feedback_weight"])
+
+
+def events_before_test(interactions: DataFrame, settings: Settings) -> DataFrame:
+    """Training and validation events: what a client's list may be computed from when test events are measured."""
+    from isrf_pipeline.evaluation.split import validation_events
+
+    training = training_events(interactions, settings.split)
+    return training.unionByName(validation_events(interactions, settings.split))

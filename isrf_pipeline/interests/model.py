@@ -1,0 +1,120 @@
+"""The item-sized model that every task scores against: edges between items, embeddings, popularity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+@dataclass(frozen=True)
+class InterestModel:
+    """Everything about items that scoring needs; small enough to broadcast (some millions of items at most).
+
+    An item's code is its position in the sorted identifiers, so it does not depend on the order of the input.
+
+    Attributes
+    ----------
+    item_ids
+        (items,) identifiers, sorted.
+    followed
+        (items, items) weights of followed_by edges; row = item in the history.
+    semantic
+        (items, items) weights of similar_meaning edges.
+    embeddings
+        (items, dimensions) unit embeddings.
+    popularity
+        (items,) number of clients with the item in their training events.
+    available
+        (items,) whether the item may be recommended.
+    """
+
+    item_ids: NDArray[np.str_]
+    followed: sparse.csr_matrix
+    semantic: sparse.csr_matrix
+    embeddings: NDArray[np.float32]
+    popularity: NDArray[np.float32]
+    available: NDArray[np.bool_]
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return len(self.item_ids)
+
+    @property
+    def rows_at_once(self) -> int:
+        """Clients scored in one dense block of at most 64 MiB."""
+        return max(1, 2**24 // max(1, self.n_items))
+
+
+def load_interest_model(
+    items: DataFrame, features: DataFrame, edges: DataFrame, training: DataFrame
+) -> InterestModel:
+    """Collect the item-sized model from its tables.
+
+    Parameters
+    ----------
+    items
+        silver.items.
+    features
+        reasoning.item_features.
+    edges
+        graph.edges; only its item-item relations are used.
+    training
+        Training events, for popularity.
+    """
+    from pyspark.sql import functions as F
+
+    rows = (
+        items.join(features.select("item_id", "embedding"), "item_id")
+        .select("item_id", "available", "embedding")
+        .toArrow()
+    )
+    ids, order = sorted_item_ids(rows.column("item_id").to_pylist())
+    available = np.asarray(rows.column("available").to_pylist(), dtype=bool)[order]
+    embeddings = embedding_matrix(rows.column("embedding"))[order]
+    codes = {item: code for code, item in enumerate(ids.tolist())}
+    counts = training.groupBy("item_id").agg(F.count_distinct("user_id").alias("clients")).toArrow()
+    popularity = np.zeros(len(ids), np.float32)
+    for item, clients in zip(counts.column(0).to_pylist(), counts.column(1).to_pylist(), strict=True):
+        if item in codes:
+            popularity[codes[item]] = clients
+    between = edges.where("relation IN ('followed_by', 'similar_meaning')").toArrow()
+    matrices = {}
+    for relation in ("followed_by", "similar_meaning"):
+        mask = np.asarray(between.column("relation")) == relation
+        source = _codes_of(np.asarray(between.column("src"))[mask], codes)
+        target = _codes_of(np.asarray(between.column("dst"))[mask], codes)
+        weights = np.asarray(between.column("weight"), dtype=np.float32)[mask]
+        matrices[relation] = sparse.csr_matrix((weights, (source, target)), shape=(len(ids), len(ids)))
+        matrices[relation].sort_indices()
+    return InterestModel(
+        ids, matrices["followed_by"], matrices["similar_meaning"], embeddings, popularity, available
+    )
+
+
+def sorted_item_ids(item_ids: list[str]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+    """Sort identifiers; return them and the positions they came from."""
+    unsorted = np.asarray(item_ids, dtype=np.str_)
+    order = np.argsort(unsorted, kind="stable")
+    return unsorted[order], order
+
+
+def embedding_matrix(column: object) -> NDArray[np.float32]:
+    """Turn an Arrow column of equally long float lists into a (rows, dimensions) float32 matrix."""
+    import pyarrow as pa
+
+    lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    assert isinstance(lists, pa.Array)
+    values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    return values.reshape(len(lists), -1) if len(lists) else np.zeros((0, 1), np.float32)
+
+
+def _codes_of(vertices: NDArray[np.object_], codes: dict[str, int]) -> NDArray[np.int32]:
+    return np.fromiter((codes[vertex[2:]] for vertex in vertices), np.int32, len(vertices))

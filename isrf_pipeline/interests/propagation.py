@@ -1,0 +1,173 @@
+"""Propagation of interest from the items of a client, or of a group, to all items: pure functions of arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy import sparse
+
+from isrf_pipeline.interests.model import InterestModel
+
+#: Popularity only orders what nothing else tells apart, and fills the lists of clients without history.
+POPULARITY_PRIOR = 1e-4
+
+
+@dataclass(frozen=True)
+class FusionWeights:
+    """How the parts of the score are added.
+
+    Attributes
+    ----------
+    semantic
+        Weight of similar_meaning edges against followed_by edges.
+    implicit
+        Weight of group interest against explicit interest.
+    feedback
+        Weight of group interest as further input of explicit propagation.
+    """
+
+    semantic: float
+    implicit: float
+    feedback: float
+
+
+@dataclass(frozen=True)
+class ScoreParts:
+    """Dense (clients, items) float32 parts of the score; the score is their sum.
+
+    Attributes
+    ----------
+    explicit
+        From the client's own history.
+    implicit
+        From the group: its own items, its feedback through the graph, and everybody's popularity.
+    """
+
+    explicit: NDArray[np.float32]
+    implicit: NDArray[np.float32]
+
+
+def rows_to_csr(codes: pa.ListArray, values: NDArray[np.float32], n_items: int) -> sparse.csr_matrix:
+    """Lists of item codes and their values, row by row, as a (rows, n_items) matrix; repeated codes add up."""
+    offsets = codes.offsets.to_numpy().astype(np.int64)
+    indices = codes.flatten().to_numpy(zero_copy_only=False).astype(np.int32)
+    matrix = sparse.csr_matrix((values, indices, offsets - offsets[0]), shape=(len(codes), n_items))
+    matrix.sum_duplicates()
+    return matrix
+
+
+def history_matrix(
+    codes: pa.ListArray, weights: pa.ListArray, n_items: int, decay: float, window: int
+) -> sparse.csr_matrix:
+    """Newest-first histories as recency-weighted rows.
+
+    Parameters
+    ----------
+    codes, weights
+        Item codes and event weights, newest first.
+    n_items
+        Number of items.
+    decay
+        Weight of one more step back.
+    window
+        Steps back that count at all.
+
+    Returns
+    -------
+    sparse.csr_matrix
+        (clients, n_items) float32; the newest item of a client weighs its event weight.
+    """
+    lengths = np.diff(codes.offsets.to_numpy())
+    steps = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    values = weights.flatten().to_numpy(zero_copy_only=False).astype(np.float32) * decay**steps
+    values[steps >= window] = 0
+    matrix = rows_to_csr(codes, values.astype(np.float32), n_items)
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def score_parts(
+    history: sparse.csr_matrix, group: sparse.csr_matrix, model: InterestModel, weights: FusionWeights
+) -> ScoreParts:
+    """Add up explicit and implicit interest.
+
+    Explicit interest is propagated over both kinds of item edges from ``history + feedback * group``; each kind is
+    divided by its largest value for the client so that the weights mean the same for every client. What came in
+    through the feedback is implicit interest, since the client has not shown it.
+
+    Parameters
+    ----------
+    history
+        (clients, items) recency-weighted history.
+    group
+        (clients, items) group interest, largest value of a row 1.
+    model
+        Item edges and popularity.
+    weights
+        Weights of the parts.
+    """
+    feedback = weights.feedback * group
+    explicit = np.zeros(history.shape, np.float32)
+    implicit = np.zeros(history.shape, np.float32)
+    for edges, weight in ((model.followed, 1.0), (model.semantic, weights.semantic)):
+        if weight == 0:
+            continue
+        own = (history @ edges).toarray()
+        passed_on = (feedback @ edges).toarray() if weights.feedback else np.zeros_like(own)
+        scale = weight / np.maximum((own + passed_on).max(axis=1, keepdims=True), 1e-9)
+        explicit += own * scale
+        implicit += passed_on * scale
+    if weights.implicit:
+        implicit += weights.implicit * group.toarray()
+    implicit += POPULARITY_PRIOR * model.popularity / max(float(model.popularity.max(initial=0)), 1.0)
+    return ScoreParts(explicit, implicit)
+
+
+def explicit_scores(
+    history: sparse.csr_matrix,
+    group: sparse.csr_matrix,
+    model: InterestModel,
+    semantic: float,
+    feedback: float,
+) -> sparse.csr_matrix:
+    """Explicit interest including feedback, sparse, largest value of a row 1 a kind of edge."""
+    source = (history + feedback * group).tocsr()
+    total = normalise_rows(source @ model.followed)
+    if semantic:
+        total = total + semantic * normalise_rows(source @ model.semantic)
+    return total.tocsr()
+
+
+def normalise_rows(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Divide each row by its largest value."""
+    matrix = matrix.tocsr()
+    largest = np.asarray(matrix.max(axis=1).todense()).ravel() if matrix.nnz else np.zeros(matrix.shape[0])
+    return sparse.diags((1 / np.maximum(largest, 1e-9)).astype(np.float32)) @ matrix
+
+
+def strongest(matrix: sparse.csr_matrix, count: int) -> tuple[pa.ListArray, pa.ListArray]:
+    """Each row's ``count`` largest entries, largest first, ties to the smaller code.
+
+    Returns
+    -------
+    tuple of pa.ListArray
+        Codes (int32) and values (float32).
+    """
+    matrix = matrix.tocsr()
+    codes, values, lengths = [], [], []
+    for row in range(matrix.shape[0]):
+        data = matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]]
+        indices = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]
+        order = np.lexsort((indices, -data))[:count]
+        codes.append(indices[order])
+        values.append(data[order])
+        lengths.append(len(order))
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32), pa.int32())
+    flat_codes = np.concatenate(codes).astype(np.int32) if codes else np.zeros(0, np.int32)
+    flat_values = np.concatenate(values).astype(np.float32) if values else np.zeros(0, np.float32)
+    return pa.ListArray.from_arrays(offsets, pa.array(flat_codes)), pa.ListArray.from_arrays(
+        offsets, pa.array(flat_values)
+    )

@@ -1,0 +1,1 @@
+"""What buyers and sales associates read: reasons, related items, hero items and their audiences."""

@@ -1,0 +1,75 @@
+"""Stage evaluate: accuracy on held-out events beside the peers, coverage, and the gate on it."""
+
+from __future__ import annotations
+
+from isrf_pipeline.errors import QualityGateError
+from isrf_pipeline.evaluation.metrics import ranking_metrics
+from isrf_pipeline.evaluation.peers import PEERS
+from isrf_pipeline.evaluation.split import test_events
+from isrf_pipeline.interests.lists import events_before_test, ranked_lists
+from isrf_pipeline.lake import tables
+from isrf_pipeline.stages.context import Stage, StageContext
+
+
+def run(ctx: StageContext) -> None:
+    """Measure, record, and stop the run where the gate does not hold."""
+    from pyspark.sql import functions as F
+
+    settings = ctx.settings
+    delivered = ctx.read(tables.RECOMMENDATIONS).where(F.col("run_date") == F.lit(ctx.run_date))
+    clients = ctx.read(tables.CLIENTS).select("user_id")
+    values: dict[tuple[str, str], float] = {}
+
+    interactions = ctx.read(tables.INTERACTIONS)
+    held_out = test_events(interactions, settings.split).select("user_id", "item_id").distinct().persist()
+    measured = held_out.count()
+    values["clients_measured", "all"] = measured
+    if measured:
+        before = events_before_test(interactions, settings)
+        known = before.select("user_id", "item_id").distinct().persist()
+        # A benchmark delivers the very lists that are measured; a night's own lists know the test events.
+        lists = (
+            delivered
+            if settings.recommend.input == "before_test"
+            else ranked_lists(ctx, before, known, only_available=False)
+        )
+        for metric, value in ranking_metrics(lists, held_out).items():
+            values[f"isrf.{metric}", "all"] = value
+        asked = held_out.select("user_id")
+        for name in settings.evaluation.peers:
+            peer = PEERS[name](known, asked, settings.recommend.top_n, settings.evaluation)
+            for metric, value in ranking_metrics(peer.lists, held_out).items():
+                values[f"{name}.{metric}", "all"] = value
+            for step, seconds in peer.wall_seconds.items():
+                values[f"{name}.wall_seconds", step] = seconds
+            peer.lists.unpersist()
+
+    coverage = delivered.select("user_id").distinct().count() / max(clients.count(), 1)
+    values["coverage_clients", "all"] = coverage
+    items = ctx.read(tables.ITEMS).where("available").count()
+    values["coverage_items", "all"] = delivered.select("item_id").distinct().count() / max(items, 1)
+    ctx.write_metrics("evaluate", values)
+    if coverage < settings.evaluation.min_client_coverage:
+        raise QualityGateError(
+            tables.RECOMMENDATIONS.name,
+            f"only {coverage:.1%} of the clients have a list, the gate asks for {settings.evaluation.min_client_coverage:.1%}",
+            "look at the stage recommend in ops.runs, or lower evaluation.min_client_coverage",
+        )
+
+
+STAGE = Stage(
+    "evaluate",
+    reads=(
+        tables.RECOMMENDATIONS,
+        tables.CLIENTS,
+        tables.INTERACTIONS,
+        tables.ITEMS,
+        tables.ITEM_FEATURES,
+        tables.USER_FEATURES,
+        tables.EDGES,
+        tables.PROFILES,
+        tables.INTEREST_MODEL,
+    ),
+    writes=(tables.METRICS,),
+    run=run,
+)

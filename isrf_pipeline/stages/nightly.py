@@ -1,0 +1,105 @@
+"""Runs stages in their order: times, counts, records and shows each of them."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from isrf_pipeline import __version__
+from isrf_pipeline.config import EffectiveSettings
+from isrf_pipeline.lake import Lake
+from isrf_pipeline.logs import log_event, log_failure
+from isrf_pipeline.run.failures import known_error, one_line
+from isrf_pipeline.run.records import RunIdentity, StageRecord, append_record
+from isrf_pipeline.run.terminal import duration, say
+from isrf_pipeline.stages.context import Stage, StageContext, StageCounters
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def run_stages(
+    spark: SparkSession, effective: EffectiveSettings, run_date: datetime.date, run_id: str, stages: Iterable[Stage]
+) -> list[StageRecord]:
+    """Run ``stages`` one after the other and append one row of ops.runs for each.
+
+    Parameters
+    ----------
+    spark
+        The session.
+    effective
+        Settings of the run.
+    run_date
+        The night.
+    run_id
+        The run.
+    stages
+        In the order in which they run.
+
+    Returns
+    -------
+    list of StageRecord
+        What was recorded, in the order of ``stages``.
+
+    Raises
+    ------
+    IsrfError
+        What a stage raised, after it was recorded as failed; an error of ours that a Python worker raised comes as
+        itself and not in Spark's wrapping. Later stages do not run.
+    """
+    lake = Lake(spark, effective.settings.lake)
+    run = RunIdentity(run_id, run_date, effective.config_hash, __version__)
+    log_event("run_started", run_id=run_id, run_date=run_date, config_hash=effective.config_hash, version=__version__)
+    records = [_run_one(stage, lake, effective, run) for stage in stages]
+    log_event("run_done", run_id=run_id, seconds=round(sum(record.seconds for record in records), 3))
+    return records
+
+
+def _run_one(stage: Stage, lake: Lake, effective: EffectiveSettings, run: RunIdentity) -> StageRecord:
+    counters = StageCounters()
+    context = StageContext(lake.spark, effective.settings, lake, run.run_date, run.run_id, counters)
+    started_at, clock = _now(), time.perf_counter()
+    log_event("stage_started", run_id=run.run_id, stage=stage.name)
+    try:
+        stage.run(context)
+    except BaseException as error:
+        failed = StageRecord(stage.name, started_at, _now(), time.perf_counter() - clock, counters, one_line(error))
+        log_failure("stage_failed", run_id=run.run_id, stage=stage.name, seconds=round(failed.seconds, 3))
+        say(f"✗ {stage.name:<24}{duration(failed.seconds):>12}")
+        _record_failure(lake, run, failed)
+        known = known_error(error)
+        if known is None or known is error:
+            raise
+        raise known from error
+    finally:
+        # What one stage left cached is of no use to the next and would crowd its memory.
+        lake.spark.catalog.clearCache()
+    record = StageRecord(stage.name, started_at, _now(), time.perf_counter() - clock, counters)
+    append_record(lake, run, record)
+    log_event(
+        "stage_done",
+        run_id=run.run_id,
+        stage=stage.name,
+        seconds=round(record.seconds, 3),
+        rows_in=counters.rows_in,
+        rows_out=counters.rows_out,
+        llm_calls=counters.llm_calls,
+        llm_tokens=counters.llm_tokens,
+    )
+    calls = f"  {counters.llm_calls:,} LLM calls, {counters.llm_tokens:,} tokens" if counters.llm_calls else ""
+    say(f"✓ {stage.name:<24}{duration(record.seconds):>12}  {counters.rows_out:>12,} rows{calls}")
+    return record
+
+
+def _record_failure(lake: Lake, run: RunIdentity, failed: StageRecord) -> None:
+    """Record a failure if that is still possible; the stage's own error matters more than a second one here."""
+    try:
+        append_record(lake, run, failed)
+    except Exception:
+        log_failure("record_failed", run_id=run.run_id, stage=failed.stage)
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

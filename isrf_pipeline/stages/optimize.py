@@ -1,0 +1,177 @@
+"""Stage optimize: rounds in which explicit and implicit interest refine each other; validation chooses the fusion."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from isrf_pipeline.config import Settings
+from isrf_pipeline.evaluation.split import training_events, validation_events
+from isrf_pipeline.graphs.similarity import top_similar_packed
+from isrf_pipeline.interests.histories import coded_histories, item_codes
+from isrf_pipeline.interests.implicit import group_interest
+from isrf_pipeline.interests.inputs import profiles_in_round
+from isrf_pipeline.interests.model import load_interest_model
+from isrf_pipeline.interests.propagation import FusionWeights
+from isrf_pipeline.interests.ranking import held_out_ndcg
+from isrf_pipeline.interests.rounds import Guidance, mean_alignment, mean_neighbour_overlap, with_group
+from isrf_pipeline.lake import tables
+from isrf_pipeline.logs import log_event
+from isrf_pipeline.stages.context import Stage, StageContext
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def run(ctx: StageContext) -> None:
+    """Run the rounds, store each round's graph, and write the settings that validation chose."""
+    from pyspark.sql import functions as F
+
+    settings = ctx.settings
+    interactions = ctx.read(tables.INTERACTIONS)
+    training = training_events(interactions, settings.split)
+    model = load_interest_model(
+        ctx.read(tables.ITEMS), ctx.read(tables.ITEM_FEATURES), ctx.read(tables.EDGES), training
+    )
+    shared = ctx.spark.sparkContext.broadcast(model)
+    codes = item_codes(ctx.spark, model.item_ids)
+    histories = coded_histories(training, codes).persist()
+    targets = (
+        validation_events(interactions, settings.split)
+        .select("user_id", "item_id")
+        .distinct()
+        .join(F.broadcast(codes), "item_id")
+        .select("user_id", F.col("code").alias("target"))
+        .persist()
+    )
+    measured = targets.count()
+    plain_profiles = ctx.read(tables.PROFILES).where("round = 0").select("user_id", "embedding")
+    neighbours = packed_neighbours(ctx.read(tables.SIMILARITY), round_=0).persist()
+    guidance = Guidance(settings.interaction_graph, settings.optimize)
+    options = fusion_options(settings)
+
+    group: DataFrame | None = None
+    metrics: dict[tuple[str, str], float] = {}
+    results: list[tuple[float, int, FusionWeights]] = []
+    for round_ in range(settings.optimize.rounds + 1):
+        if round_ > 0:
+            before = neighbours
+            # Feedback starts with the group of round 1: round 0 is the graph without any guidance.
+            fed_back = group if round_ > 1 else None
+            profiles = profiles_in_round(histories, plain_profiles, fed_back, round_, shared, settings)
+            neighbours = _rebuild_user_graph(ctx, profiles, round_)
+            metrics["round.neighbour_overlap", f"round={round_}"] = mean_neighbour_overlap(neighbours, before)
+        group = group_interest(
+            neighbours,
+            histories,
+            model.popularity,
+            settings.user_graph.sharpness,
+            settings.recommend.candidates,
+        ).persist()
+        inputs = with_group(histories, group).withColumn("excluded", F.col("codes"))
+        metrics["round.alignment", f"round={round_}"] = mean_alignment(inputs, shared, guidance)
+        if measured:
+            values = held_out_ndcg(
+                inputs.join(targets, "user_id"),
+                shared,
+                options,
+                settings.interaction_graph,
+                settings.optimize,
+            )
+            best = max(range(len(options)), key=lambda k: values[k])
+            results.append((values[best], round_, options[best]))
+            metrics["round.validation_ndcg@10", f"round={round_}"] = values[best]
+            without_group = [
+                v for v, o in zip(values, options, strict=True) if o.implicit == 0 and o.feedback == 0
+            ]
+            if without_group:
+                metrics["round.validation_ndcg@10_explicit_only", f"round={round_}"] = max(without_group)
+        log_event(
+            "round",
+            round=round_,
+            **{k[0].split(".", 1)[1]: v for k, v in metrics.items() if k[1] == f"round={round_}"},
+        )
+
+    value, chosen_round, weights = choose(results, settings)
+    row = (ctx.run_date, chosen_round, weights.implicit, weights.semantic, weights.feedback, value)
+    ctx.write(tables.INTEREST_MODEL, ctx.spark.createDataFrame([row], tables.INTEREST_MODEL.ddl()))
+    ctx.write_metrics("optimize", metrics)
+    shared.unpersist()
+
+
+def fusion_options(settings: Settings) -> list[FusionWeights]:
+    """All fusion weights among which validation chooses, plainest first."""
+    optimize = settings.optimize
+    return [
+        FusionWeights(semantic, implicit, feedback)
+        for implicit, semantic, feedback in itertools.product(
+            sorted(optimize.implicit_weights),
+            sorted(optimize.semantic_weights),
+            sorted({0.0, optimize.feedback}),
+        )
+    ]
+
+
+def choose(
+    results: list[tuple[float, int, FusionWeights]], settings: Settings
+) -> tuple[float, int, FusionWeights]:
+    """Choose the round with the best validation NDCG, the earlier one among equals.
+
+    Without validation events the last round and the middle of the configured weights are taken; their value is 0.
+    """
+    if results:
+        return max(results, key=lambda result: (result[0], -result[1]))
+    options = fusion_options(settings)
+    return 0.0, settings.optimize.rounds, options[len(options) // 2]
+
+
+def packed_neighbours(similarity: DataFrame, round_: int) -> DataFrame:
+    """One row a client with its neighbours of one round, most similar first: src, dst, similarity."""
+    from pyspark.sql import functions as F
+
+    return (
+        similarity.where(F.col("round") == round_)
+        .groupBy("src")
+        .agg(F.sort_array(F.collect_list(F.struct("rank", "dst", "similarity"))).alias("n"))
+        .select("src", F.col("n.dst").alias("dst"), F.col("n.similarity").alias("similarity"))
+    )
+
+
+def _rebuild_user_graph(ctx: StageContext, profiles: DataFrame, round_: int) -> DataFrame:
+    """Store a round's profiles and its user-similarity graph; return the neighbours, one row a client."""
+    from pyspark.sql import functions as F
+
+    graph = ctx.settings.user_graph
+    # The first round also removes what an earlier run with more rounds may have left.
+    where = "round >= 1" if round_ == 1 else f"round = {round_}"
+    ctx.counters.rows_out += ctx.lake.overwrite(
+        tables.PROFILES, profiles.withColumn("round", F.lit(round_)), where
+    )
+    stored = ctx.lake.read(tables.PROFILES).where(f"round = {round_}").select("user_id", "embedding")
+    neighbours = top_similar_packed(stored, stored, graph.neighbours, graph.block_users).persist()
+    edges = neighbours.select(
+        "src", F.posexplode(F.arrays_zip("dst", "similarity")).alias("place", "edge")
+    ).select(
+        "src",
+        F.col("edge.dst").alias("dst"),
+        F.lit(round_).alias("round"),
+        F.col("edge.similarity").alias("similarity"),
+        (F.col("place") + 1).alias("rank"),
+    )
+    ctx.counters.rows_out += ctx.lake.overwrite(tables.SIMILARITY, edges, where)
+    return neighbours
+
+
+STAGE = Stage(
+    "optimize",
+    reads=(
+        tables.INTERACTIONS,
+        tables.ITEMS,
+        tables.ITEM_FEATURES,
+        tables.EDGES,
+        tables.PROFILES,
+        tables.SIMILARITY,
+    ),
+    writes=(tables.PROFILES, tables.SIMILARITY, tables.INTEREST_MODEL),
+    run=run,
+)

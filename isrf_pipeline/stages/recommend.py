@@ -1,0 +1,66 @@
+"""Stage recommend: ranked lists with reasons, related items, hero items and their audiences."""
+
+from __future__ import annotations
+
+from isrf_pipeline.evaluation.split import training_events
+from isrf_pipeline.interests.lists import events_before_test, ranked_lists
+from isrf_pipeline.lake import tables
+from isrf_pipeline.merchandising.heroes import hero_audiences, hero_items
+from isrf_pipeline.merchandising.reasons import with_reasons
+from isrf_pipeline.merchandising.related import related_items
+from isrf_pipeline.stages.context import Stage, StageContext
+
+
+def run(ctx: StageContext) -> None:
+    """Compute and store this night's lists."""
+    from pyspark.sql import functions as F
+
+    settings = ctx.settings.recommend
+    interactions = ctx.read(tables.INTERACTIONS)
+    items, features = ctx.read(tables.ITEMS), ctx.read(tables.ITEM_FEATURES)
+    if settings.input == "before_test":
+        events = events_before_test(interactions, ctx.settings)
+        excluded, only_available = events.select("user_id", "item_id"), False
+    else:
+        events = interactions
+        excluded = interactions.where(F.col("event_type").isin(settings.exclude_seen)).select(
+            "user_id", "item_id"
+        )
+        only_available = settings.only_available
+    lists = ranked_lists(ctx, events, excluded, only_available)
+    members = ctx.read(tables.SEGMENT_MEMBERS).where(F.col("run_date") == F.lit(ctx.run_date))
+    delivered = with_reasons(lists, items, features).join(
+        members.select("user_id", "segment_id"), "user_id", "left"
+    )
+    night = F.lit(ctx.run_date)
+    ctx.write(tables.RECOMMENDATIONS, delivered.withColumn("run_date", night))
+
+    stored = ctx.lake.read(tables.RECOMMENDATIONS).where(F.col("run_date") == night)
+    ctx.write(
+        tables.RELATED_ITEMS,
+        related_items(ctx.read(tables.EDGES), settings.related_items).withColumn("run_date", night),
+    )
+    heroes = hero_items(
+        stored, training_events(interactions, ctx.settings.split), members, settings.hero_items
+    )
+    ctx.write(tables.HERO_ITEMS, heroes.withColumn("run_date", night))
+    named = ctx.lake.read(tables.HERO_ITEMS).where(F.col("run_date") == night)
+    ctx.write(tables.AUDIENCES, hero_audiences(stored, named).withColumn("run_date", night))
+
+
+STAGE = Stage(
+    "recommend",
+    reads=(
+        tables.INTERACTIONS,
+        tables.ITEMS,
+        tables.CLIENTS,
+        tables.ITEM_FEATURES,
+        tables.USER_FEATURES,
+        tables.EDGES,
+        tables.PROFILES,
+        tables.INTEREST_MODEL,
+        tables.SEGMENT_MEMBERS,
+    ),
+    writes=(tables.RECOMMENDATIONS, tables.RELATED_ITEMS, tables.HERO_ITEMS, tables.AUDIENCES),
+    run=run,
+)
