@@ -1,0 +1,80 @@
+"""Reasons, related items, hero items and audiences on small tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from isrf_pipeline.merchandising.heroes import hero_audiences, hero_items
+from isrf_pipeline.merchandising.reasons import with_reasons
+from isrf_pipeline.merchandising.related import related_items
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+LISTS = (
+    "user_id string, rank int, item_id string, explicit_share double, implicit_share double, "
+    "because_items array<string>, has_history boolean"
+)
+
+
+def test_reasons_name_what_the_score_rests_on(spark: SparkSession) -> None:
+    lists = spark.createDataFrame(
+        [
+            ("u", 1, "bag", 1.0, 0.0, ["scarf", "belt"], True),
+            ("u", 2, "hat", 0.5, 0.5, ["scarf"], True),
+            ("u", 3, "belt", 0.0, 1.0, [], True),
+            ("new", 1, "bag", 0.0, 1.0, [], False),
+        ],
+        LISTS,
+    )
+    items = spark.createDataFrame(
+        [("bag", "Calf bag"), ("scarf", "Silk scarf"), ("belt", None), ("hat", "H" * 80)],
+        "item_id string, title string",
+    )
+    features = spark.createDataFrame(
+        [("bag", ["evening", "silk lining"]), ("scarf", ["silk lining"])], "item_id string, tags array<string>"
+    )
+    rows = with_reasons(lists, items, features)
+    reasons = {(row["user_id"], row["item_id"]): row["reason"] for row in rows.collect()}
+    assert reasons["u", "bag"] == "Goes with Silk scarf and belt (in common: silk lining)."
+    assert reasons["u", "hat"] == "Goes with Silk scarf; clients with similar taste choose it too."
+    assert reasons["u", "belt"] == "Chosen by clients with similar taste."
+    assert reasons["new", "bag"] == "Much loved by our clients right now."
+    assert "has_history" not in rows.columns
+
+
+def test_related_items_keep_the_stronger_relation(spark: SparkSession) -> None:
+    edges = spark.createDataFrame(
+        [
+            ("i:a", "i:b", "followed_by", 4.0),
+            ("i:a", "i:c", "followed_by", 1.0),
+            ("i:a", "i:c", "similar_meaning", 0.5),
+            ("u:x", "i:a", "interacted", 9.0),
+        ],
+        "src string, dst string, relation string, weight float",
+    )
+    rows = {row["related_item_id"]: row for row in related_items(edges, 5).collect()}
+    assert set(rows) == {"b", "c"}
+    assert (rows["b"]["score"], rows["b"]["relation"]) == (1.0, "followed_by")
+    assert (rows["c"]["score"], rows["c"]["relation"]) == (1.0, "similar_meaning")
+    assert {row["rank"] for row in rows.values()} == {1, 2}
+
+
+def test_hero_items_by_segments_reached_and_lift(spark: SparkSession) -> None:
+    recommendations = spark.createDataFrame(
+        [("u1", 1, "x", "s1"), ("u2", 1, "x", "s2"), ("u3", 1, "y", "s2"), ("u1", 11, "y", "s1")],
+        "user_id string, rank int, item_id string, segment_id string",
+    ).selectExpr("*", "1.0 as explicit_share")
+    training = spark.createDataFrame([("u3", "x"), ("u3", "x")], "user_id string, item_id string")
+    members = spark.createDataFrame([("s1", "u1"), ("s2", "u2"), ("s2", "u3")], "segment_id string, user_id string")
+    heroes = hero_items(recommendations, training, members, 2)
+    rows = {row["item_id"]: row for row in heroes.collect()}
+    # x is listed for 2 of 3 clients: all of s1, half of s2. y at place 11 does not count for u1.
+    assert (rows["x"]["segments_reached"], rows["x"]["reach"]) == (1, 2)
+    assert rows["x"]["lift"] == pytest.approx(3 / 2)
+    assert (rows["y"]["segments_reached"], rows["y"]["reach"]) == (1, 1)
+    assert rows["y"]["lift"] == pytest.approx(2.0)
+    audience = hero_audiences(recommendations, heroes).where("campaign_id = 'hero:x'").collect()
+    assert sorted(row["rank"] for row in audience) == [1, 2]
