@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _LOGGER = logging.getLogger("isrf")
+_WARNINGS = logging.getLogger("py.warnings")
 
 
 class JsonFormatter(logging.Formatter):
@@ -29,8 +30,14 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(log_file: Path | None = None) -> None:
-    """Send structured lines to standard error where it is no terminal, and to ``log_file`` in any case."""
-    _LOGGER.handlers.clear()
+    """Send structured lines to standard error where it is no terminal, and to ``log_file`` in any case.
+
+    Warnings of libraries go to ``log_file`` alone: they mean nothing to a user at the console.
+    """
+    for logger in (_LOGGER, _WARNINGS):
+        for old in list(logger.handlers):
+            logger.removeHandler(old)
+            old.close()
     _LOGGER.setLevel(logging.INFO)
     _LOGGER.propagate = False
     if not sys.stderr.isatty():
@@ -43,6 +50,9 @@ def configure_logging(log_file: Path | None = None) -> None:
         handler = logging.FileHandler(log_file, encoding="utf-8")
         handler.setFormatter(JsonFormatter())
         _LOGGER.addHandler(handler)
+        _WARNINGS.addHandler(handler)
+        _WARNINGS.propagate = False
+    logging.captureWarnings(log_file is not None)
     if not _LOGGER.handlers:
         _LOGGER.addHandler(logging.NullHandler())
 
@@ -94,7 +104,13 @@ class Progress:
         elif finished or now - self._last >= self._every:
             self._last = now
             log_event(
-                "progress", what=self.name, rows=self.done, total=self.total, rate=round(rate, 2), left_s=round(left, 1), **fields
+                "progress",
+                what=self.name,
+                rows=self.done,
+                total=self.total,
+                rate=round(rate, 2),
+                left_s=round(left, 1),
+                **fields,
             )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import Settings
@@ -50,11 +52,8 @@ def build_session(settings: Settings) -> SparkSession:
             "pyspark", "is not installed", "run make setup, or pip install 'isrf-pipeline[spark]'"
         ) from None
     builder = SparkSession.builder.appName(settings.spark.app_name)
-    master = settings.spark.master
-    if master is None and "SPARK_ENV_LOADED" not in os.environ and "spark.master" not in settings.spark.conf:
-        master = "local[*]"
-    if master is not None:
-        builder = builder.master(master)
+    if not _under_spark_submit():
+        builder = builder.master(settings.spark.master or settings.spark.conf.get("spark.master", "local[*]"))
     if "PYSPARK_PYTHON" not in os.environ and "spark.pyspark.python" not in settings.spark.conf:
         # Workers run another interpreter, without our packages, unless they are told which.
         os.environ["PYSPARK_PYTHON"] = sys.executable
@@ -75,9 +74,12 @@ def build_session(settings: Settings) -> SparkSession:
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EnvironmentMismatchError(
-            "Spark", f"the session did not start ({first[:200]})", "run isrf doctor, which names what is missing"
+            "Spark",
+            f"the session did not start ({first[:200]})",
+            "run isrf doctor, which names what is missing",
         ) from error
     _require_delta(spark)
+    _put_wheels_on_workers_path(spark)
     if spark.sparkContext.getCheckpointDir() is None:
         checkpoints = settings.spark.conf.get("spark.checkpoint.dir")
         spark.sparkContext.setCheckpointDir(checkpoints or tempfile.mkdtemp(prefix="isrf-checkpoints-"))
@@ -88,14 +90,27 @@ def _under_spark_submit() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
+def _put_wheels_on_workers_path(spark: SparkSession) -> None:
+    """Let workers import from the wheels of ``--py-files``: Spark sends them, and leaves them off their path."""
+    given = spark.sparkContext.getConf().get("spark.submit.pyFiles") or ""
+    for wheel in (path for path in given.split(",") if path.endswith(".whl")):
+        name = Path(wheel).with_suffix(".zip").name
+        copy = Path(tempfile.mkdtemp(prefix="isrf-wheel-")) / name
+        shutil.copyfile(wheel.removeprefix("file://"), copy)
+        spark.sparkContext.addPyFile(str(copy))
+
+
 def _require_delta(spark: SparkSession) -> None:
     jvm = spark.sparkContext._jvm
     for name, jar in (("io.delta.tables.DeltaTable", "Delta"), ("org.graphframes.GraphFrame", "GraphFrames")):
         try:
             assert jvm is not None
-            jvm.java.lang.Class.forName(name, False, jvm.java.lang.Thread.currentThread().getContextClassLoader())
+            jvm.java.lang.Class.forName(
+                name, False, jvm.java.lang.Thread.currentThread().getContextClassLoader()
+            )
         except Exception:
             raise EnvironmentMismatchError(
-                f"{jar}'s jar", "is not on the session's class path",
+                f"{jar}'s jar",
+                "is not on the session's class path",
                 "run make setup, or give spark-submit the list that isrf doctor --jars prints",
             ) from None

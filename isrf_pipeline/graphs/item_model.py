@@ -12,7 +12,9 @@ Autoencoders for Sparse Data", WWW 2019). ``B`` is item-sized: it is solved on t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -136,25 +138,54 @@ def solve_closed_form(
     n = moments.xx.shape[0]
     centred = _centred(embeddings)
     shared = settings.cooccurrence_weight * moments.ff
-    gram = np.asfortranarray((moments.xx + shared).toarray(), dtype=np.float32)
-    gram += settings.semantic_weight * (centred @ centred.T)
+    # The matrix is symmetric, so the transposed view is the column order that LAPACK wants, without a copy.
+    gram = (moments.xx + shared).astype(np.float32).toarray().T
+    gram = linalg.blas.sgemm(settings.semantic_weight, centred, centred, beta=1, c=gram, trans_b=1, overwrite_c=1)
     gram[np.diag_indices(n)] += settings.ridge
-    factor, _ = linalg.cholesky(gram, lower=True, overwrite_a=True, check_finite=False), None
+    factor = linalg.cholesky(gram, lower=True, overwrite_a=True, check_finite=False)
     inverse, failed = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
     if failed:
         raise np.linalg.LinAlgError(f"the item-item model has no solution (spotri returned {failed})")
-    lower = np.tril(inverse, -1)
-    inverse = np.tril(inverse) + lower.T
-    del lower
-    behaviour = (moments.xy + shared).tocsc()
-    # P (sparse + low rank) costs far less than P times a dense matrix.
-    solution = (
-        np.asarray((behaviour.T @ inverse).T) + settings.semantic_weight * (inverse @ centred) @ centred.T
+    _mirror_lower(inverse)
+    # P times (sparse + low rank) costs far less than P times a dense matrix.
+    behaviour = (moments.xy + shared).T.tocsr().astype(np.float32)
+    solution = _sparse_times_dense(behaviour, inverse.T).T
+    solution = linalg.blas.sgemm(
+        settings.semantic_weight, inverse @ centred, centred, beta=1, c=solution, trans_b=1, overwrite_c=1
     )
-    scale = np.diag(solution) / np.diag(inverse)
-    solution -= inverse * scale[None, :]
+    solution -= inverse * (np.diag(solution) / np.diag(inverse))[None, :]
     solution[np.diag_indices(n)] = 0
-    return strongest_per_row(solution, settings.edges_per_item)
+    del inverse, gram, factor
+    return sparse.vstack(
+        [
+            strongest_per_row(solution[start : start + _BLOCK_ITEMS], settings.edges_per_item)
+            for start in range(0, n, _BLOCK_ITEMS)
+        ],
+        format="csr",
+    )
+
+
+def _mirror_lower(matrix: NDArray[np.float32]) -> None:
+    """Copy the lower triangle over the upper one in place, block by block so that no second matrix is needed."""
+    n = matrix.shape[0]
+    for start in range(0, n, _BLOCK_ITEMS):
+        stop = min(start + _BLOCK_ITEMS, n)
+        corner = matrix[start:stop, start:stop]
+        matrix[start:stop, start:stop] = np.tril(corner) + np.tril(corner, -1).T
+        matrix[start:stop, stop:] = matrix[stop:, start:stop].T
+
+
+def _sparse_times_dense(left: sparse.csr_matrix, right: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``left @ right`` with row blocks on all cores (scipy multiplies on one and releases the interpreter lock)."""
+    blocks = range(0, left.shape[0], _BLOCK_ITEMS)
+    product = np.empty((left.shape[0], right.shape[1]), np.float32)
+
+    def multiply(start: int) -> None:
+        product[start : start + _BLOCK_ITEMS] = left[start : start + _BLOCK_ITEMS] @ right
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(multiply, blocks))
+    return product
 
 
 def transition_graph(moments: SequenceMoments, settings: InteractionGraphSettings) -> sparse.csr_matrix:

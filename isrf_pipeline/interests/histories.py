@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from isrf_pipeline.graphs.profiles import ordered_history
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
@@ -27,8 +29,7 @@ def item_codes(spark: SparkSession, item_ids: NDArray[np.str_]) -> DataFrame:
 def coded_histories(events: DataFrame, codes: DataFrame) -> DataFrame:
     """One row a client: distinct items, newest first.
 
-    An item counts at its latest event and with its strongest event type. Events at the same instant are ordered by
-    a hash, never by identifier, so that names carry no information.
+    See :func:`isrf_pipeline.graphs.profiles.ordered_history` for the order.
 
     Parameters
     ----------
@@ -44,18 +45,5 @@ def coded_histories(events: DataFrame, codes: DataFrame) -> DataFrame:
     """
     from pyspark.sql import functions as F
 
-    latest = (
-        events.groupBy("user_id", "item_id")
-        .agg(F.max("ts").alias("ts"), F.max("weight").alias("weight"))
-        .join(F.broadcast(codes), "item_id")
-    )
-    ordered = latest.groupBy("user_id").agg(
-        F.sort_array(
-            F.collect_list(F.struct("ts", F.xxhash64("item_id").alias("tie"), "code", "weight")), asc=False
-        ).alias("events")
-    )
-    return ordered.select(
-        "user_id",
-        F.transform("events", lambda e: e["code"]).alias("codes"),
-        F.transform("events", lambda e: e["weight"]).cast("array<float>").alias("weights"),
-    )
+    coded = ordered_history(events.join(F.broadcast(codes), "item_id"), value="code")
+    return coded.withColumnRenamed("items", "codes")

@@ -177,7 +177,7 @@ def ranks_of(
     """
     rows = np.arange(len(target))
     own = scores[rows, target].copy()
-    above = (scores >= own[:, None]).sum(axis=1)
+    above: NDArray[np.int64] = (scores >= own[:, None]).sum(axis=1)
     for row, codes in enumerate(excluded):
         others = codes[codes != target[row]]
         above[row] -= int((scores[row, others] >= own[row]).sum())

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
+from scipy import sparse
 
 from isrf_pipeline.config.settings import InteractionGraphSettings, OptimizeSettings
-from isrf_pipeline.interests.implicit import GROUP_SCHEMA
 from isrf_pipeline.interests.model import InterestModel, embedding_matrix
 from isrf_pipeline.interests.propagation import explicit_scores, history_matrix, rows_to_csr, strongest
 
@@ -101,7 +102,7 @@ def explicit_centres(
     graph: InteractionGraphSettings,
     settings: OptimizeSettings,
     semantic: float,
-) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+) -> NDArray[np.float32]:
     """(clients, dimensions) unit centres of each client's strongest explicit items; zero where there are none."""
     history = history_matrix(
         batch.column("codes"), batch.column("weights"), items.n_items, graph.decay, graph.window
@@ -111,11 +112,12 @@ def explicit_centres(
     explicit = explicit_scores(history, group, items, semantic, settings.feedback)
     codes, values = strongest(explicit, settings.guide_items)
     top = rows_to_csr(codes, values.flatten().to_numpy(), items.n_items)
-    centre = np.asarray(top @ items.embeddings, dtype=np.float32)
-    return centre / np.maximum(np.linalg.norm(centre, axis=1, keepdims=True), 1e-9)
+    centre: NDArray[np.float32] = np.asarray(top @ items.embeddings, dtype=np.float32)
+    centre /= np.maximum(np.linalg.norm(centre, axis=1, keepdims=True), 1e-9)
+    return centre
 
 
-def group_matrix(batch: pa.RecordBatch, n_items: int, head: int | None = None):  # type: ignore[no-untyped-def]
+def group_matrix(batch: pa.RecordBatch, n_items: int, head: int | None = None) -> sparse.csr_matrix:
     """Group interest of a batch as a (clients, items) sparse matrix, cut to each client's first ``head`` items."""
     codes = batch.column("group_codes")
     values = batch.column("group_values").flatten().to_numpy(zero_copy_only=False).astype(np.float32)
@@ -171,19 +173,6 @@ def mean_neighbour_overlap(now: DataFrame, before: DataFrame) -> float:
     return float(row[0]) if row is not None and row[0] is not None else 0.0
 
 
-def _float_lists(matrix: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> pa.ListArray:
+def _float_lists(matrix: NDArray[np.float32]) -> pa.ListArray:
     offsets = pa.array(np.arange(0, matrix.size + 1, matrix.shape[1], dtype=np.int32))
     return pa.ListArray.from_arrays(offsets, pa.array(matrix.ravel()))
-
-
-__all__ = [
-    "GROUP_SCHEMA",
-    "PROFILE_SCHEMA",
-    "Guidance",
-    "explicit_centres",
-    "group_matrix",
-    "guided_profiles",
-    "mean_alignment",
-    "mean_neighbour_overlap",
-    "with_group",
-]

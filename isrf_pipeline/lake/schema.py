@@ -57,6 +57,4 @@ class Table:
 
     def ddl(self) -> str:
         """Columns as a Spark DDL string."""
-        return ", ".join(
-            f"{c.name} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in self.columns
-        )
+        return ", ".join(f"{c.name} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in self.columns)

@@ -43,10 +43,10 @@ class Lake:
     def exists(self, table: Table) -> bool:
         """Whether ``table`` has been created."""
         if self.settings.catalog is not None:
-            return self.spark.catalog.tableExists(self.address(table))
+            return bool(self.spark.catalog.tableExists(self.address(table)))
         from delta.tables import DeltaTable
 
-        return DeltaTable.isDeltaTable(self.spark, self.path(table))
+        return bool(DeltaTable.isDeltaTable(self.spark, self.path(table)))
 
     def read(self, table: Table) -> DataFrame:
         """All rows of ``table``, with the declared columns.
@@ -58,7 +58,9 @@ class Lake:
         """
         if not self.exists(table):
             raise MissingTableError(
-                table.name, f"does not exist in the lake {self.root}", "run the stage that writes it, or isrf nightly"
+                table.name,
+                f"does not exist in the lake {self.root}",
+                "run the stage that writes it, or isrf nightly",
             )
         return self.spark.table(self.address(table)).select(*table.column_names())
 
@@ -75,15 +77,21 @@ class Lake:
             return
         self._check_writable()
         if self.settings.catalog is not None:
-            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS `{self.settings.catalog}`.`{table.name.split('.')[0]}`")
+            self.spark.sql(
+                f"CREATE SCHEMA IF NOT EXISTS `{self.settings.catalog}`.`{table.name.split('.')[0]}`"
+            )
         columns = ", ".join(
-            f"`{c.name}` {c.type}{'' if c.nullable else ' NOT NULL'} COMMENT '{_quoted(c.comment)}'" for c in table.columns
+            f"`{c.name}` {c.type}{'' if c.nullable else ' NOT NULL'} COMMENT '{_quoted(c.comment)}'"
+            for c in table.columns
         )
+        # Constraints come with the table in one commit: a run that dies in between must not leave a table without.
+        rules = ", ".join(
+            f"'delta.constraints.{name}' = '{_quoted(rule)}'" for name, rule in table.checks.items()
+        )
+        properties = f" TBLPROPERTIES ({rules})" if rules else ""
         self.spark.sql(
-            f"CREATE TABLE {self.address(table)} ({columns}) USING delta COMMENT '{_quoted(table.comment)}'"
+            f"CREATE TABLE {self.address(table)} ({columns}) USING delta COMMENT '{_quoted(table.comment)}'{properties}"
         )
-        for name, expression in table.checks.items():
-            self.spark.sql(f"ALTER TABLE {self.address(table)} ADD CONSTRAINT {name} CHECK ({expression})")
 
     def overwrite(self, table: Table, rows: DataFrame, where: str | None = None) -> int:
         """Replace all rows of ``table``, or those that fulfil ``where``, and return how many were written.
@@ -103,7 +111,9 @@ class Lake:
 
         missing = [c.name for c in table.columns if c.name not in rows.columns]
         if missing:
-            raise IsrfError(table.name, f"rows lack the columns {', '.join(missing)}", "report this as a defect")
+            raise IsrfError(
+                table.name, f"rows lack the columns {', '.join(missing)}", "report this as a defect"
+            )
         self.create(table)
         shaped = rows.select(*[F.col(c.name).cast(c.type).alias(c.name) for c in table.columns])
         writer = shaped.write.format("delta").mode(mode).options(**options)
@@ -114,7 +124,11 @@ class Lake:
         return self._rows_of_last_write(table)
 
     def _rows_of_last_write(self, table: Table) -> int:
-        row = self.spark.sql(f"DESCRIBE HISTORY {self.address(table)} LIMIT 1").select("operationMetrics").first()
+        row = (
+            self.spark.sql(f"DESCRIBE HISTORY {self.address(table)} LIMIT 1")
+            .select("operationMetrics")
+            .first()
+        )
         metrics: dict[str, Any] = dict(row[0] or {}) if row is not None else {}
         return int(metrics.get("numOutputRows", 0))
 
@@ -129,7 +143,9 @@ class Lake:
             probe.unlink()
         except OSError as error:
             raise EnvironmentMismatchError(
-                self.root, f"the lake cannot be written ({error.strerror})", "give the user of the run write access or set lake.root"
+                self.root,
+                f"the lake cannot be written ({error.strerror})",
+                "give the user of the run write access or set lake.root",
             ) from None
 
 

@@ -39,7 +39,9 @@ ITEMS = Table(
         Column("categories", "array<string>", "Category path, broadest first"),
         Column("description", "string", "Description"),
         Column("price", "double", "Price in the currency of the source"),
-        _required("attributes", "map<string,string>", "Further attributes by name (material, colour, season, ...)"),
+        _required(
+            "attributes", "map<string,string>", "Further attributes by name (material, colour, season, ...)"
+        ),
         _required("available", "boolean", "Whether it may be recommended"),
         Column("launched_on", "date", "First day on sale"),
         _required("content_hash", "string", "SHA-256 of everything that is reasoned over"),
@@ -77,7 +79,9 @@ ANSWERS = Table(
     "One answer of the language model: the cache",
     ("fingerprint",),
     (
-        _required("fingerprint", "string", "SHA-256 of model, revision, prompt, schema, sampling and rendered input"),
+        _required(
+            "fingerprint", "string", "SHA-256 of model, revision, prompt, schema, sampling and rendered input"
+        ),
         _required("kind", "string", "Subject and step, for example item.forward"),
         _required("subject", "string", "item_id or user_id"),
         _required("model", "string", "Model name"),
@@ -121,7 +125,9 @@ USER_FEATURES = Table(
         Column("interest", "string", "Interest text, at most 50 words"),
         _required("origin", "string", "llm, composed (from item features) or history (no text)"),
         Column("reason", "string", "Why no model answered"),
-        Column("embedding", "array<float>", "Unit embedding of the interest text; null where there is no text"),
+        Column(
+            "embedding", "array<float>", "Unit embedding of the interest text; null where there is no text"
+        ),
     ),
     {"origin_known": "origin IN ('llm', 'composed', 'history')"},
 )
@@ -182,6 +188,7 @@ INTEREST_MODEL = Table(
         _required("round", "int", "Chosen round"),
         _required("implicit_weight", "double", "Weight of implicit interest"),
         _required("semantic_weight", "double", "Weight of edges of meaning within explicit interest"),
+        _required("feedback_weight", "double", "Weight of group interest as input of explicit propagation"),
         _required("validation_ndcg", "double", "NDCG@10 on validation events with these settings"),
     ),
 )
@@ -202,7 +209,9 @@ RECOMMENDATIONS = Table(
         _required("because_items", "array<string>", "Items of the history that the explicit share rests on"),
         Column("segment_id", "string", "Segment of the client"),
     ),
-    {"shares_in_range": "explicit_share >= 0 AND implicit_share >= 0 AND explicit_share + implicit_share <= 1.000001"},
+    {
+        "shares_in_range": "explicit_share >= 0 AND implicit_share >= 0 AND explicit_share + implicit_share <= 1.000001"
+    },
 )
 
 RELATED_ITEMS = Table(
@@ -253,9 +262,13 @@ HERO_ITEMS = Table(
         _RUN_DATE,
         _ITEM,
         _required("rank", "int", "1 is the strongest"),
-        _required("segments_reached", "int", "Segments in which it is recommended to clients more than by chance"),
+        _required(
+            "segments_reached", "int", "Segments in which it is recommended to clients more than by chance"
+        ),
         _required("reach", "int", "Clients it is recommended to"),
-        _required("lift", "double", "Recommended share of clients over the share of clients who already have it"),
+        _required(
+            "lift", "double", "Recommended share of clients over the share of clients who already have it"
+        ),
     ),
 )
 

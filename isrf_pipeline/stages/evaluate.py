@@ -49,10 +49,11 @@ def run(ctx: StageContext) -> None:
     items = ctx.read(tables.ITEMS).where("available").count()
     values["coverage_items", "all"] = delivered.select("item_id").distinct().count() / max(items, 1)
     ctx.write_metrics("evaluate", values)
-    if coverage < settings.evaluation.min_client_coverage:
+    required = settings.evaluation.min_client_coverage
+    if coverage < required:
         raise QualityGateError(
             tables.RECOMMENDATIONS.name,
-            f"only {coverage:.1%} of the clients have a list, the gate asks for {settings.evaluation.min_client_coverage:.1%}",
+            f"only {coverage:.1%} of the clients have a list, the gate asks for {required:.1%}",
             "look at the stage recommend in ops.runs, or lower evaluation.min_client_coverage",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import time
 from collections.abc import Iterable
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def run_stages(
-    spark: SparkSession, effective: EffectiveSettings, run_date: datetime.date, run_id: str, stages: Iterable[Stage]
+    spark: SparkSession,
+    effective: EffectiveSettings,
+    run_date: datetime.date,
+    run_id: str,
+    stages: Iterable[Stage],
 ) -> list[StageRecord]:
     """Run ``stages`` one after the other and append one row of ops.runs for each.
 
@@ -46,12 +51,18 @@ def run_stages(
     Raises
     ------
     IsrfError
-        What a stage raised, after it was recorded as failed; an error of ours that a Python worker raised comes as
-        itself and not in Spark's wrapping. Later stages do not run.
+        What a stage raised, after it was recorded as failed; an error of ours that a Python worker raised comes
+        as itself and not in Spark's wrapping. Later stages do not run.
     """
     lake = Lake(spark, effective.settings.lake)
     run = RunIdentity(run_id, run_date, effective.config_hash, __version__)
-    log_event("run_started", run_id=run_id, run_date=run_date, config_hash=effective.config_hash, version=__version__)
+    log_event(
+        "run_started",
+        run_id=run_id,
+        run_date=run_date,
+        config_hash=effective.config_hash,
+        version=__version__,
+    )
     records = [_run_one(stage, lake, effective, run) for stage in stages]
     log_event("run_done", run_id=run_id, seconds=round(sum(record.seconds for record in records), 3))
     return records
@@ -65,8 +76,10 @@ def _run_one(stage: Stage, lake: Lake, effective: EffectiveSettings, run: RunIde
     try:
         stage.run(context)
     except BaseException as error:
-        failed = StageRecord(stage.name, started_at, _now(), time.perf_counter() - clock, counters, one_line(error))
-        log_failure("stage_failed", run_id=run.run_id, stage=stage.name, seconds=round(failed.seconds, 3))
+        failed = StageRecord(
+            stage.name, started_at, _now(), time.perf_counter() - clock, counters, one_line(error)
+        )
+        log_event("stage_failed", run_id=run.run_id, stage=stage.name, error=failed.error)
         say(f"✗ {stage.name:<24}{duration(failed.seconds):>12}")
         _record_failure(lake, run, failed)
         known = known_error(error)
@@ -74,8 +87,9 @@ def _run_one(stage: Stage, lake: Lake, effective: EffectiveSettings, run: RunIde
             raise
         raise known from error
     finally:
-        # What one stage left cached is of no use to the next and would crowd its memory.
-        lake.spark.catalog.clearCache()
+        # What one stage left cached is of no use to the next; a JVM that is gone has nothing cached.
+        with contextlib.suppress(Exception):
+            lake.spark.catalog.clearCache()
     record = StageRecord(stage.name, started_at, _now(), time.perf_counter() - clock, counters)
     append_record(lake, run, record)
     log_event(
@@ -88,13 +102,15 @@ def _run_one(stage: Stage, lake: Lake, effective: EffectiveSettings, run: RunIde
         llm_calls=counters.llm_calls,
         llm_tokens=counters.llm_tokens,
     )
-    calls = f"  {counters.llm_calls:,} LLM calls, {counters.llm_tokens:,} tokens" if counters.llm_calls else ""
+    calls = (
+        f"  {counters.llm_calls:,} LLM calls, {counters.llm_tokens:,} tokens" if counters.llm_calls else ""
+    )
     say(f"✓ {stage.name:<24}{duration(record.seconds):>12}  {counters.rows_out:>12,} rows{calls}")
     return record
 
 
 def _record_failure(lake: Lake, run: RunIdentity, failed: StageRecord) -> None:
-    """Record a failure if that is still possible; the stage's own error matters more than a second one here."""
+    """Record a failure if that is still possible; the stage's own error matters more than a second one."""
     try:
         append_record(lake, run, failed)
     except Exception:

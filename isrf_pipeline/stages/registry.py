@@ -73,5 +73,7 @@ def stage_range(first: str | None, last: str | None, names: Sequence[str] = STAG
     start = names.index(first) if first is not None else 0
     end = names.index(last) if last is not None else len(names) - 1
     if start > end:
-        raise UsageError(f"--from {first} --until {last}", f"{first} comes after {last} in the nightly run", "swap the two")
+        raise UsageError(
+            f"--from {first} --until {last}", f"{first} comes after {last} in the nightly run", "swap the two"
+        )
     return tuple(names[start : end + 1])

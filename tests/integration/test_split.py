@@ -117,7 +117,7 @@ def test_ties_keep_every_item_and_follow_no_identifier(spark: SparkSession) -> N
     events = [_event(f"u{number}", item, 0) for number in range(40) for item in "abcde"]
     parts = _parts(spark, events)
     assert sorted(parts.values()).count("train") == 120
-    held_out = {item: 0 for item in "abcde"}
+    held_out = dict.fromkeys("abcde", 0)
     for (_, item, _, _), part in parts.items():
         held_out[item] += part == "test"
     assert sum(held_out.values()) == 40

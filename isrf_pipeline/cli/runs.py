@@ -1,0 +1,40 @@
+"""``isrf run STAGE`` and ``isrf nightly``."""
+
+from __future__ import annotations
+
+import argparse
+
+from isrf_pipeline.cli.parser import CommandGroup, add_run_date_argument, add_settings_arguments
+from isrf_pipeline.config import load_settings
+from isrf_pipeline.run.execution import execute
+from isrf_pipeline.run.identity import parse_run_date
+from isrf_pipeline.stages.registry import STAGE_NAMES, require_stage_name, stage_range
+
+
+def add_commands(commands: CommandGroup) -> None:
+    """Add the two commands."""
+    run = commands.add("run", "run one stage")
+    run.add_argument("stage", metavar="STAGE", help=", ".join(STAGE_NAMES))
+    nightly = commands.add("nightly", "run all stages in their order, or a part of them")
+    nightly.add_argument("--from", dest="first", metavar="STAGE", help="first stage to run")
+    nightly.add_argument("--until", dest="last", metavar="STAGE", help="last stage to run")
+    for command, function in ((run, run_stage), (nightly, run_nightly)):
+        add_settings_arguments(command)
+        add_run_date_argument(command)
+        command.set_defaults(command=function)
+
+
+def run_stage(arguments: argparse.Namespace) -> int:
+    """Run one stage."""
+    require_stage_name(arguments.stage)
+    run_date = parse_run_date(arguments.run_date)
+    execute(load_settings(arguments.conf_file, arguments.set), run_date, [arguments.stage])
+    return 0
+
+
+def run_nightly(arguments: argparse.Namespace) -> int:
+    """Run the stages of a night."""
+    names = stage_range(arguments.first, arguments.last)
+    run_date = parse_run_date(arguments.run_date)
+    execute(load_settings(arguments.conf_file, arguments.set), run_date, names)
+    return 0

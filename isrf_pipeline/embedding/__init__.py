@@ -1,0 +1,1 @@
+"""Text embeddings: unit vectors of short texts, computed in Spark's Python workers."""

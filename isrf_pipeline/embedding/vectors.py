@@ -1,0 +1,25 @@
+"""Arithmetic on columns of vectors, in Spark functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+
+def unit_sum(first: Column, second: Column, weight: float) -> Column:
+    """Unit vector of ``first + weight * second``.
+
+    Parameters
+    ----------
+    first, second
+        array<float> of one length.
+    weight
+        Weight of the second.
+    """
+    from pyspark.sql import functions as F
+
+    total = F.zip_with(first, second, lambda a, b: a.cast("double") + b * F.lit(weight))
+    norm = F.sqrt(F.aggregate(total, F.lit(0.0), lambda acc, x: acc + x * x))
+    return F.transform(total, lambda x: F.try_divide(x, norm)).cast("array<float>")

@@ -1,0 +1,70 @@
+"""Where a night's files go, and how a new set takes the place of the old one at once."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from isrf_pipeline.config import Settings
+from isrf_pipeline.errors import ConfigurationError, EnvironmentMismatchError
+
+
+def export_folder(settings: Settings, run_date: datetime.date) -> Path:
+    """Folder of one night's files: ``<export.directory or lake.root/exports>/<run_date>``.
+
+    Raises
+    ------
+    ConfigurationError
+        If the files would have to go to an object store.
+    """
+    root = settings.export.directory or f"{settings.lake.root.rstrip('/')}/exports"
+    if root.startswith("file:"):
+        root = "/" + root.removeprefix("file:").lstrip("/")
+    if "://" in root:
+        raise ConfigurationError(
+            f"export.directory {root}",
+            "exports cannot be written to an object store yet",
+            "set export.directory to a local folder or a mounted share that all executors see",
+        )
+    return Path(root).resolve() / run_date.isoformat()
+
+
+@contextlib.contextmanager
+def replaced_folder(final: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``final`` that takes its place when the body ends well.
+
+    Readers see the old files or the new ones, never a mixture. Between the two renames at the end ``final`` is
+    absent for an instant; a run that dies right there leaves the old files beside it, and the next run puts them
+    back. A body that fails leaves ``final`` as it was.
+
+    Raises
+    ------
+    EnvironmentMismatchError
+        If the folder cannot be written.
+    """
+    staging = final.with_name(f".{final.name}.writing")
+    previous = final.with_name(f".{final.name}.previous")
+    try:
+        if previous.exists() and not final.exists():
+            previous.rename(final)
+        shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(previous, ignore_errors=True)
+        staging.mkdir(parents=True)
+    except OSError as error:
+        raise EnvironmentMismatchError(
+            str(final.parent),
+            f"the export folder cannot be written ({error.strerror})",
+            "give the user of the run write access or set export.directory",
+        ) from None
+    try:
+        yield staging
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    if final.exists():
+        final.rename(previous)
+    staging.rename(final)
+    shutil.rmtree(previous, ignore_errors=True)

@@ -1,0 +1,58 @@
+"""Degree and weight statistics of a graph, opened as a GraphFrame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def graph_statistics(vertices: DataFrame, edges: DataFrame) -> dict[tuple[str, str], float]:
+    """Describe a graph by its degrees and weights.
+
+    Parameters
+    ----------
+    vertices
+        Columns id and kind.
+    edges
+        Columns src, dst, relation and weight.
+
+    Returns
+    -------
+    dict
+        (metric, slice) to value. Slices of ``vertices`` and ``degree.{min,median,mean,max}`` are kinds of vertices,
+        one without edges having degree 0; slices of ``edges`` and ``weight.{mean,p10,p50,p90}`` are relations.
+    """
+    from graphframes import GraphFrame
+    from pyspark.sql import functions as F
+
+    graph = GraphFrame(vertices.select("id", "kind"), edges.select("src", "dst", "relation", "weight"))
+    degree = F.coalesce(F.col("degree"), F.lit(0))
+    by_kind = (
+        graph.vertices.join(graph.degrees, "id", "left")
+        .groupBy("kind")
+        .agg(
+            F.count("*").alias("vertices"),
+            F.min(degree).alias("degree.min"),
+            F.percentile(degree, 0.5).alias("degree.median"),
+            F.avg(degree).alias("degree.mean"),
+            F.max(degree).alias("degree.max"),
+        )
+    )
+    by_relation = graph.edges.groupBy("relation").agg(
+        F.count("*").alias("edges"),
+        F.avg("weight").alias("weight.mean"),
+        F.percentile("weight", 0.1).alias("weight.p10"),
+        F.percentile("weight", 0.5).alias("weight.p50"),
+        F.percentile("weight", 0.9).alias("weight.p90"),
+    )
+    values: dict[tuple[str, str], float] = {}
+    # One row a kind and a relation: a handful.
+    for table in (by_kind, by_relation):
+        for row in table.collect():
+            slice_, *numbers = row
+            values.update(
+                {(name, slice_): float(value) for name, value in zip(table.columns[1:], numbers, strict=True)}
+            )
+    return values

@@ -1,0 +1,126 @@
+"""What the model may answer: one pydantic model a step, whose JSON schema guides decoding.
+
+Every string and array is bounded, so that no answer can run on until the token limit. Limits in words stand in the
+schema as patterns, so that the grammar itself ends a sentence in time and no word is cut.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, create_model
+
+#: Longest semantic item feature and interest text, in words (method.md).
+FEATURE_WORDS = 25
+INTEREST_WORDS = 50
+
+#: A word is bounded and has at most one mark at its end: without that, small models write one word for ever.
+_WORD = "[A-Za-z0-9'’&/-]{1,17}[,.;:]?"
+
+
+def _words(least: int, most: int) -> StringConstraints:
+    """Text of ``least`` to ``most`` words with single spaces between them."""
+    return StringConstraints(pattern=f"^{_WORD}( {_WORD}){{{least - 1},{most - 1}}}$")
+
+
+class Answer(BaseModel):
+    """Base of all answers: no other fields than the declared ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Tag = Annotated[str, StringConstraints(pattern="^[a-z][a-z-]{1,14}( [a-z][a-z-]{1,14}){0,2}$")]
+
+
+class ItemForward(Answer):
+    """Who would enjoy the article, and why."""
+
+    who_for: Annotated[str, _words(4, 16)]
+
+
+class ItemBackward(Answer):
+    """Who would not enjoy it, and why."""
+
+    who_not_for: Annotated[str, _words(4, 12)]
+
+
+class ItemSynthesis(Answer):
+    """The semantic feature that weighs both, and tags that recur over the catalogue."""
+
+    feature: Annotated[str, _words(6, FEATURE_WORDS)]
+    tags: Annotated[list[Tag], Field(min_length=3, max_length=5)]
+
+
+class UserForward(Answer):
+    """What the client looks for."""
+
+    likes: Annotated[str, _words(4, 20)]
+
+
+class UserBackward(Answer):
+    """What the client passes by."""
+
+    avoids: Annotated[str, _words(4, 12)]
+
+
+class UserSynthesis(Answer):
+    """The interest text that weighs both."""
+
+    interest: Annotated[str, _words(6, INTEREST_WORDS)]
+
+
+def joined(name: str, *steps: type[Answer]) -> type[Answer]:
+    """Model with the fields of ``steps`` in their order: one answer for all of them."""
+    fields: dict[str, Any] = {
+        field: (info.rebuild_annotation(), ...) for step in steps for field, info in step.model_fields.items()
+    }
+    return create_model(name, __base__=Answer, **fields)
+
+
+ItemSingle = joined("ItemSingle", ItemForward, ItemBackward, ItemSynthesis)
+UserSingle = joined("UserSingle", UserForward, UserBackward, UserSynthesis)
+
+
+@functools.cache
+def guiding_schema(answer: type[Answer]) -> dict[str, Any]:
+    """JSON schema of ``answer`` without titles and descriptions, which would only move its fingerprint."""
+    schema = _bare(answer.model_json_schema())
+    assert isinstance(schema, dict)
+    return schema
+
+
+def parse_answer(answer: type[Answer], text: str) -> dict[str, Any] | str:
+    """Fields of the answer in ``text``, or the reason why it is none.
+
+    Parameters
+    ----------
+    answer
+        The step's model.
+    text
+        What the engine wrote.
+
+    Returns
+    -------
+    dict or str
+        The fields; or one line for the dead letter.
+    """
+    try:
+        return answer.model_validate_json(text).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "answer"
+        return f"unparsable answer ({where}: {first['msg']})"[:200]
+
+
+def _bare(node: Any) -> Any:
+    if isinstance(node, dict):
+        # A property may be called title; its value is a schema and no string.
+        return {
+            key: _bare(value)
+            for key, value in node.items()
+            if not (key in ("title", "description") and isinstance(value, str))
+        }
+    if isinstance(node, list):
+        return [_bare(value) for value in node]
+    return node

@@ -1,0 +1,153 @@
+"""Items as subjects of reasoning, and their semantic features out of the answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+#: Longest texts of a prompt, in characters; the newest lines of a prompt matter most to a small model.
+_TITLE_CHARS = 150
+_DESCRIPTION_CHARS = 240
+_ATTRIBUTE_CHARS = 60
+#: Characters of the description that the attribute embedding reads besides title, brand and categories.
+_EMBEDDED_DESCRIPTION_CHARS = 160
+#: Items that cannot be recommended are asked for after all that can.
+_UNAVAILABLE_LAST = 10_000_000
+#: Synthesis of all steps, in whichever answer of the chain a field stands.
+_FIELDS = "who_for string, who_not_for string, feature string, tags array<string>"
+
+
+def item_subjects(items: DataFrame) -> DataFrame:
+    """Subjects of the catalogue: what the model reads of each item, never its identifier.
+
+    Parameters
+    ----------
+    items
+        silver.items.
+
+    Returns
+    -------
+    DataFrame
+        subject (item_id), priority (available items first, then the newest on sale), input (JSON: title, brand,
+        categories, price, description, attributes).
+    """
+    from pyspark.sql import functions as F
+
+    attributes = F.transform_values(
+        F.map_from_entries(F.array_sort(F.map_entries("attributes"))),
+        lambda _, value: _shortened(value, _ATTRIBUTE_CHARS),
+    )
+    fields = F.struct(
+        _shortened(F.col("title"), _TITLE_CHARS).alias("title"),
+        F.col("brand"),
+        F.array_join("categories", " > ").alias("categories"),
+        F.round("price").cast("bigint").cast("string").alias("price"),
+        _shortened(F.col("description"), _DESCRIPTION_CHARS).alias("description"),
+        attributes.alias("attributes"),
+    )
+    age = -F.coalesce(F.unix_date("launched_on"), F.lit(0)).cast("bigint")
+    return items.select(
+        F.col("item_id").alias("subject"),
+        F.when(F.col("available"), age).otherwise(age + _UNAVAILABLE_LAST).alias("priority"),
+        F.to_json(fields, {"ignoreNullFields": "false"}).alias("input"),
+    )
+
+
+def attribute_text() -> Column:
+    """Text of the catalogue's own attributes: "title | brand | categories[ | attributes][ | description]"."""
+    from pyspark.sql import functions as F
+
+    values = F.array_join(
+        F.transform(F.array_sort(F.map_entries("attributes")), lambda entry: entry["value"]), ", "
+    )
+    text = F.concat_ws(
+        " | ",
+        _present(F.trim("title")),
+        _present(F.trim("brand")),
+        _present(F.array_join(F.array_distinct("categories"), " ")),
+        _present(values),
+        _present(_shortened(F.col("description"), _EMBEDDED_DESCRIPTION_CHARS)),
+    )
+    return F.coalesce(_present(text), F.lit("article"))
+
+
+def feature_text() -> Column:
+    """Text of the model's own words on an item, null where there are none: feature, who it is for, tags."""
+    from pyspark.sql import functions as F
+
+    words = F.concat_ws(". ", "feature", "who_for", F.array_join("tags", ", "))
+    return F.when(F.col("feature").isNotNull(), words)
+
+
+def semantic_features(items: DataFrame, traced: DataFrame) -> DataFrame:
+    """One row for every item: what the model answered, or why it did not.
+
+    Parameters
+    ----------
+    items
+        silver.items.
+    traced
+        Columns subject, answers, state, reason; see :func:`isrf_pipeline.reasoning.waves.reason_over`.
+
+    Returns
+    -------
+    DataFrame
+        item_id, feature, who_for, who_not_for, tags, origin, reason.
+    """
+    from pyspark.sql import functions as F
+
+    joined = items.select("item_id").join(traced.withColumnRenamed("subject", "item_id"), "item_id", "left")
+    complete = F.col("state") == "complete"
+    found = {
+        name: F.when(complete, answer_field(name, _FIELDS)) for name in ("feature", "who_for", "who_not_for")
+    }
+    tags = F.when(complete, answer_field("tags", _FIELDS))
+    return joined.select(
+        "item_id",
+        *[column.alias(name) for name, column in found.items()],
+        F.coalesce(F.array_distinct(tags), F.array().cast("array<string>")).alias("tags"),
+        F.when(complete, "llm").otherwise("attributes").alias("origin"),
+        F.when(F.col("state") == "dead", F.col("reason"))
+        .when(~complete, "beyond max_items of this run")
+        .alias("reason"),
+    )
+
+
+def features_without_model(items: DataFrame, reason: str) -> DataFrame:
+    """Rows as of :func:`semantic_features` where no model is asked at all."""
+    from pyspark.sql import functions as F
+
+    nothing = F.lit(None).cast("string")
+    return items.select(
+        "item_id",
+        *[nothing.alias(name) for name in ("feature", "who_for", "who_not_for")],
+        F.array().cast("array<string>").alias("tags"),
+        F.lit("attributes").alias("origin"),
+        F.lit(reason).alias("reason"),
+    )
+
+
+def answer_field(name: str, schema: str) -> Column:
+    """Field ``name`` of whichever step's answer holds it; ``schema`` is the DDL of all fields."""
+    from pyspark.sql import functions as F
+
+    # No chain has more than three steps.
+    parsed = [F.from_json(F.get("answers", F.lit(place)), schema)[name] for place in range(3)]
+    return F.coalesce(*parsed)
+
+
+def _shortened(text: Column, characters: int) -> Column:
+    """One line of at most ``characters``, ended after a whole word."""
+    from pyspark.sql import functions as F
+
+    line = F.trim(F.regexp_replace(text, r"\s+", " "))
+    cut = F.regexp_replace(F.substring(line, 1, characters), r"\s+\S*$", "")
+    return F.when(F.length(line) > characters, cut).otherwise(line)
+
+
+def _present(text: Column) -> Column:
+    from pyspark.sql import functions as F
+
+    return F.when(F.length(text) > 0, text)

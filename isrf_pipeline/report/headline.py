@@ -1,0 +1,59 @@
+"""The sentences at the head of the report: what a reader who reads nothing else should know."""
+
+from __future__ import annotations
+
+from isrf_pipeline.report import formatting as fmt
+from isrf_pipeline.report.figures import ReportFigures
+from isrf_pipeline.report.measures import OWN_MODEL
+
+_HEADLINE_METRIC = "HR@10"
+
+
+def headline(figures: ReportFigures) -> str:
+    """One sentence on who was served."""
+    if not figures.recommendations:
+        return "No recommendations were written for this night."
+    each = figures.recommendations / figures.clients_served
+    ideas = f"{each:.0f}" if each >= 9.5 else f"{each:.1f}".removesuffix(".0")
+    noun = "recommendation" if ideas == "1" else "recommendations"
+    whom = (
+        f"All {fmt.count(figures.clients)}"
+        if figures.clients_served == figures.clients
+        else f"{fmt.count(figures.clients_served)} of {fmt.count(figures.clients)}"
+    )
+    in_segments = f" across {fmt.count(figures.segment_count)} segments" if figures.segment_count > 1 else ""
+    return f"{whom} clients{in_segments} have {ideas} {noun} each, every one with its reason."
+
+
+def accuracy_sentence(figures: ReportFigures) -> str | None:
+    """One sentence on accuracy against the strongest peer, also where that peer is better; None if not measured."""
+    values = {
+        score.model: score.values[_HEADLINE_METRIC]
+        for score in figures.scores
+        if _HEADLINE_METRIC in score.values
+    }
+    if OWN_MODEL not in values:
+        return None
+    own = values.pop(OWN_MODEL)
+    said = (
+        f"Of {fmt.count(figures.clients_measured)} clients whose latest choice was kept aside, "
+        f"{fmt.percent(own)} find it among their first ten"
+    )
+    if not values:
+        return f"{said}."
+    peer = max(sorted(values), key=lambda model: values[model])
+    name, other = fmt.model_name(peer), values[peer]
+    if other <= 0:
+        return f"{said}, and none with {name}."
+    if own >= other:
+        return f"{said}: {own / other:.1f} times as many as with {name} ({fmt.percent(other)})."
+    return f"{said}; with {name} more do ({fmt.percent(other)})."
+
+
+def failures(figures: ReportFigures) -> list[str]:
+    """One sentence for each stage that failed."""
+    return [
+        f"{fmt.words(stage.stage).capitalize()} failed: {stage.error or 'no reason was recorded'}"
+        for stage in figures.stages
+        if stage.status != "done"
+    ]

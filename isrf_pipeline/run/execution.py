@@ -1,0 +1,94 @@
+"""One whole run: holds the lake, opens log and session, runs the stages."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from isrf_pipeline.config import EffectiveSettings
+from isrf_pipeline.environment.java import require_java
+from isrf_pipeline.errors import IsrfError
+from isrf_pipeline.lake import Lake
+from isrf_pipeline.logs import configure_logging, log_failure
+from isrf_pipeline.run.failures import one_line
+from isrf_pipeline.run.identity import new_run_id
+from isrf_pipeline.run.launch import open_session, run_log_file, under_spark_submit
+from isrf_pipeline.run.lock import hold_lake, local_root
+from isrf_pipeline.run.terminal import duration, say
+from isrf_pipeline.stages.nightly import run_stages
+from isrf_pipeline.stages.registry import load_stage
+
+
+def execute(
+    effective: EffectiveSettings,
+    run_date: datetime.date,
+    stage_names: Sequence[str],
+    then: Callable[[Lake], None] | None = None,
+) -> str:
+    """Run stages on the lake of ``effective`` and return the run's name.
+
+    Parameters
+    ----------
+    effective
+        Settings of the run.
+    run_date
+        The night.
+    stage_names
+        Stages in the order in which they run.
+    then
+        Called with the lake after the last stage, while the session is still there.
+
+    Raises
+    ------
+    IsrfError
+        Whatever stopped the run; the trace is in the log file by then.
+    """
+    stages = [load_stage(name) for name in stage_names]
+    if not under_spark_submit():
+        require_java()
+    run_id = new_run_id(run_date)
+    with _hold(effective, run_id):
+        log_file = run_log_file(effective.settings.lake.root, run_id)
+        say(f"run {run_id} for the night {run_date}, log {log_file}")
+        with logged_to(log_file), open_session(effective.settings, log_file) as spark:
+            records = run_stages(spark, effective, run_date, run_id, stages)
+            say(f"done in {duration(sum(record.seconds for record in records))}")
+            if then is not None:
+                then(Lake(spark, effective.settings.lake))
+    return run_id
+
+
+@contextlib.contextmanager
+def logged_to(log_file: Path) -> Iterator[None]:
+    """Log the body to ``log_file``, with the trace of what stops it.
+
+    Raises
+    ------
+    IsrfError
+        What the body raised; an exception that is none of ours is wrapped in one that names the log file.
+    """
+    configure_logging(log_file)
+    try:
+        yield
+    except IsrfError:
+        log_failure("command_failed")
+        raise
+    except Exception as error:
+        log_failure("command_failed")
+        raise IsrfError(one_line(error), "was not expected", f"the trace is in {log_file}") from error
+    finally:
+        configure_logging()
+
+
+@contextlib.contextmanager
+def _hold(effective: EffectiveSettings, run_id: str) -> Iterator[None]:
+    root = local_root(effective.settings.lake.root)
+    if root is None:
+        yield
+        return
+    with hold_lake(root, run_id) as dead:
+        if dead is not None:
+            say(f"{dead} left its lock behind and is gone: took it over")
+        yield

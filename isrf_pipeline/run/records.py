@@ -1,0 +1,106 @@
+"""What ops.runs keeps of each stage of each run."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from isrf_pipeline.lake import Lake, tables
+from isrf_pipeline.stages.context import StageCounters
+
+if TYPE_CHECKING:
+    from pyspark.sql import Row
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What all records of one run share.
+
+    Attributes
+    ----------
+    run_id
+        The run.
+    run_date
+        Its night.
+    config_hash
+        Hash of its effective settings.
+    code_version
+        Version of the package.
+    """
+
+    run_id: str
+    run_date: datetime.date
+    config_hash: str
+    code_version: str
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """How one stage of one run went.
+
+    Attributes
+    ----------
+    stage
+        Its name.
+    started_at, finished_at
+        In UTC.
+    seconds
+        Wall time.
+    counters
+        What it read, wrote and spent.
+    error
+        One line where it failed, else None.
+    """
+
+    stage: str
+    started_at: datetime.datetime
+    finished_at: datetime.datetime
+    seconds: float
+    counters: StageCounters
+    error: str | None = None
+
+
+def append_record(lake: Lake, run: RunIdentity, record: StageRecord) -> None:
+    """Append one row to ops.runs."""
+    counters = record.counters
+    row = (
+        run.run_id,
+        run.run_date,
+        record.stage,
+        "done" if record.error is None else "failed",
+        record.started_at,
+        record.finished_at,
+        record.seconds,
+        counters.rows_in,
+        counters.rows_out,
+        counters.llm_calls,
+        counters.llm_tokens,
+        counters.input_versions,
+        run.config_hash,
+        run.code_version,
+        record.error,
+    )
+    lake.append(tables.RUNS, lake.spark.createDataFrame([row], tables.RUNS.ddl()))
+
+
+def last_runs(lake: Lake, count: int) -> list[list[Row]]:
+    """Records of the ``count`` runs that started last, newest run first, its stages in the order they ran."""
+    from pyspark.sql import functions as F
+
+    records = lake.read(tables.RUNS)
+    newest = (
+        records.groupBy("run_id")
+        .agg(F.min("started_at").alias("run_started"))
+        .orderBy(F.desc("run_started"), F.desc("run_id"))
+        .limit(count)
+    )
+    rows = (
+        records.join(F.broadcast(newest), "run_id")
+        .orderBy(F.desc("run_started"), F.desc("run_id"), "started_at")
+        .collect()
+    )
+    runs: dict[str, list[Row]] = {}
+    for row in rows:
+        runs.setdefault(row["run_id"], []).append(row)
+    return list(runs.values())

@@ -1,0 +1,100 @@
+"""Stage build_user_graph: profiles, the user-similarity graph before optimization, and the segments found in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isrf_pipeline.evaluation.split import training_events
+from isrf_pipeline.graphs.communities import find_communities
+from isrf_pipeline.graphs.profiles import history_profiles
+from isrf_pipeline.graphs.segments import describe_segments
+from isrf_pipeline.graphs.similarity import top_similar
+from isrf_pipeline.graphs.statistics import graph_statistics
+from isrf_pipeline.lake.tables import (
+    INTERACTIONS,
+    ITEM_FEATURES,
+    ITEMS,
+    PROFILES,
+    SEGMENT_MEMBERS,
+    SEGMENTS,
+    SIMILARITY,
+    USER_FEATURES,
+)
+from isrf_pipeline.stages.context import Stage, StageContext
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def run(ctx: StageContext) -> None:
+    """Write profiles and similar clients of round 0, then segments and statistics."""
+    from pyspark.sql import functions as F
+
+    graph = ctx.settings.user_graph
+    events = training_events(ctx.read(INTERACTIONS), ctx.settings.split)
+    embeddings = ctx.read(ITEM_FEATURES).select("item_id", "embedding")
+    texts = ctx.read(USER_FEATURES).select("user_id", "embedding")
+    profiles = history_profiles(events, embeddings, graph.history_decay, texts, graph.text_weight)
+    ctx.write(PROFILES, profiles.withColumn("round", F.lit(0)))
+    # Later steps read what was written: a plan evaluated again must not give other rows.
+    profiles = ctx.lake.read(PROFILES).where("round = 0").select("user_id", "embedding")
+    similar = top_similar(profiles, profiles, graph.neighbours, graph.block_users)
+    ctx.write(SIMILARITY, similar.withColumn("round", F.lit(0)))
+    similar = ctx.lake.read(SIMILARITY).where("round = 0")
+    values = graph_statistics(
+        profiles.select(F.col("user_id").alias("id"), F.lit("user").alias("kind")),
+        similar.select("src", "dst", F.lit("similar").alias("relation"), F.col("similarity").alias("weight")),
+    )
+    if graph.segments:
+        values.update(_write_segments(ctx, events, embeddings, texts))
+    ctx.write_metrics("user_graph", values)
+
+
+def _write_segments(
+    ctx: StageContext, events: DataFrame, embeddings: DataFrame, texts: DataFrame
+) -> dict[tuple[str, str], float]:
+    from pyspark.sql import functions as F
+
+    graph = ctx.settings.user_graph
+    # Recommendations follow the newest steps; a segment stands for lasting taste, so it weighs them more evenly.
+    lasting = history_profiles(
+        events, embeddings, graph.segment_decay, texts, graph.text_weight
+    ).localCheckpoint()
+    nearest = top_similar(lasting, lasting, graph.community_neighbours, graph.block_users).localCheckpoint()
+    communities = find_communities(nearest, graph)
+    members = communities.select(
+        F.lit(ctx.run_date).alias("run_date"),
+        F.concat(F.lit("s"), F.substring("community", 1, 8)).alias("segment_id"),
+        "user_id",
+        "affinity",
+    )
+    ctx.write(SEGMENT_MEMBERS, members)
+    lasting.unpersist()
+    nearest.unpersist()
+    members = ctx.lake.read(SEGMENT_MEMBERS).where(F.col("run_date") == F.lit(ctx.run_date))
+    described = describe_segments(members, events, ctx.read(ITEMS), ctx.read(ITEM_FEATURES))
+    ctx.write(SEGMENTS, described.withColumn("run_date", F.lit(ctx.run_date)))
+    sizes = members.groupBy("segment_id").agg(F.count("*").alias("size"), F.avg("affinity").alias("affinity"))
+    row = sizes.agg(
+        F.count("*"), F.min("size"), F.percentile("size", 0.5), F.max("size"), F.avg("affinity")
+    ).first()
+    names = (
+        "segments",
+        "segment_size.min",
+        "segment_size.median",
+        "segment_size.max",
+        "segment_affinity.mean",
+    )
+    return {
+        (name, "all"): float(value)
+        for name, value in zip(names, row or (), strict=False)
+        if value is not None
+    }
+
+
+STAGE = Stage(
+    "build_user_graph",
+    reads=(INTERACTIONS, ITEMS, ITEM_FEATURES, USER_FEATURES),
+    writes=(PROFILES, SIMILARITY, SEGMENT_MEMBERS, SEGMENTS),
+    run=run,
+)

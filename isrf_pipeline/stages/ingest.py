@@ -1,0 +1,175 @@
+"""Stage ingest: sources to silver and quarantine; every source is validated before any table changes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from isrf_pipeline.config.settings import ItemSource
+from isrf_pipeline.errors import ConfigurationError, InputRefusedError
+from isrf_pipeline.ingest import clients, interactions, items
+from isrf_pipeline.ingest.quarantine import (
+    SourceCount,
+    count_rows,
+    quarantined_rows,
+    refuse_dirty,
+    require_nothing_lost,
+)
+from isrf_pipeline.ingest.research import read_research_events, research_events_source, research_items
+from isrf_pipeline.ingest.sources import Source, read_rows, unreadable
+from isrf_pipeline.lake import tables
+from isrf_pipeline.logs import log_event
+from isrf_pipeline.stages.context import Stage, StageContext
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """Rows of one or more sources, each with the rule it breaks, if any; kept in memory until they are written."""
+
+    rows: DataFrame
+    sources: list[Source]
+
+    def accepted(self) -> DataFrame:
+        return self.rows.where("rule IS NULL")
+
+    def validate(self, max_share: float) -> int:
+        """Refuse sources that cannot be read, are empty or too dirty; log counts and return the rows read."""
+        started = time.perf_counter()
+        try:
+            counts = count_rows(self.rows, self.sources)
+        except Exception as error:
+            refused = _not_our_fault(self.sources, error)
+            if refused is None:
+                raise
+            raise refused from error
+        for source in self.sources:
+            _log(source, counts[source.name], time.perf_counter() - started)
+        for source in self.sources:
+            refuse_dirty(source, counts[source.name], max_share)
+        return sum(count.rows for count in counts.values())
+
+
+def run(ctx: StageContext) -> None:
+    """Read, label, validate and store this night's sources."""
+    from pyspark.sql import functions as F
+
+    catalogue = _catalogue(ctx)
+    people = _clients(ctx)
+    # Items are counted first: the join below reads them from memory.
+    limit = ctx.settings.ingest.max_quarantine_share
+    read = catalogue.validate(limit)
+    events = _events(ctx, catalogue.accepted())
+    read_events = events.validate(limit)
+    read += read_events + (people.validate(limit) if people is not None else 0)
+    ctx.counters.rows_in += read
+
+    before = ctx.counters.rows_out
+    ctx.write(tables.ITEMS, catalogue.accepted())
+    ctx.write(tables.INTERACTIONS, events.accepted().withColumn("run_id", F.lit(ctx.run_id)))
+    labelled = [part.rows for part in (catalogue, events, people) if part is not None]
+    ctx.write(tables.QUARANTINE, quarantined_rows(labelled, ctx.run_date, ctx.run_id))
+    written = ctx.counters.rows_out - before
+    known = people.accepted() if people is not None else None
+    ctx.write(tables.CLIENTS, clients.everyone(known, events.accepted()))
+    if people is not None:
+        assert known is not None
+        written += known.count()
+    require_nothing_lost(read, written)
+    for frame in labelled:
+        frame.unpersist()
+
+
+def _catalogue(ctx: StageContext) -> _Labelled:
+    settings = ctx.settings.ingest
+    source: ItemSource | None = research_items(settings.research) if settings.research else settings.items
+    if source is None:
+        raise ConfigurationError("ingest.items", "is not set", "name the catalogue, see conf/local.yaml")
+    origin = Source("items", source.path, source.format, source.encoding)
+    rows = read_rows(ctx.spark, origin, items.mapped_columns(source.columns))
+    parsed = items.parse_items(rows, source.columns, origin.name, settings.max_text_chars)
+    return _Labelled(_without_raw_of_good(parsed).persist(), [origin])
+
+
+def _clients(ctx: StageContext) -> _Labelled | None:
+    source = ctx.settings.ingest.clients
+    if source is None:
+        return None
+    origin = Source("clients", source.path, source.format, source.encoding, only_mapped=True)
+    rows = read_rows(ctx.spark, origin, clients.mapped_columns(source.columns))
+    parsed = clients.parse_clients(rows, source.columns, origin.name)
+    return _Labelled(_without_raw_of_good(parsed).persist(), [origin])
+
+
+def _events(ctx: StageContext, known_items: DataFrame) -> _Labelled:
+    settings = ctx.settings.ingest
+    if settings.research is not None:
+        sources = [research_events_source(settings.research)]
+        parsed = read_research_events(ctx.spark, settings.research, settings, ctx.run_date)
+    elif settings.interactions:
+        sources, frames = [], []
+        for place, source in enumerate(settings.interactions):
+            sources.append(Source(source.name, source.path, source.format, source.encoding))
+            rows = read_rows(ctx.spark, sources[-1], interactions.mapped_columns(source))
+            frames.append(interactions.parse_events(rows, source, place, settings, ctx.run_date))
+        parsed = frames[0]
+        for frame in frames[1:]:
+            parsed = parsed.unionByName(frame)
+    else:
+        raise ConfigurationError(
+            "ingest.interactions", "names no source", "name at least one, see conf/local.yaml"
+        )
+    labelled = interactions.with_duplicates(interactions.with_known_items(parsed, known_items))
+    return _Labelled(_without_raw_of_good(labelled).persist(), sources)
+
+
+def _without_raw_of_good(labelled: DataFrame) -> DataFrame:
+    """Forget the raw text of rows that are kept: it would be most of what is held in memory."""
+    from pyspark.sql import functions as F
+
+    return labelled.withColumn("raw", F.when(F.col("rule").isNotNull(), F.col("raw")))
+
+
+def _log(source: Source, count: SourceCount, seconds: float) -> None:
+    log_event(
+        "source_validated",
+        source=source.name,
+        path=source.path,
+        rows=count.rows,
+        accepted=count.accepted,
+        quarantined=count.quarantined,
+        rules=dict(sorted(count.broken.items())),
+        seconds=round(seconds, 3),
+    )
+
+
+#: What Spark says where a file, and not the program, is at fault, and only reading the whole of it can tell.
+_FILE_FAULTS = (
+    "CSV header does not conform",
+    "is not a Parquet file",
+    "ZipException",
+    "EOFException",
+    "Unexpected end of input stream",
+    "CANNOT_READ_FILE",
+    "FAILED_READ_FILE",
+)
+
+
+def _not_our_fault(sources: list[Source], error: Exception) -> InputRefusedError | None:
+    text = str(error)
+    fault = next((line for line in text.splitlines() if any(mark in line for mark in _FILE_FAULTS)), None)
+    if fault is None:
+        return None
+    at_fault = next((source for source in sources if source.path in text), sources[0])
+    return unreadable(at_fault, ValueError(fault))
+
+
+STAGE = Stage(
+    "ingest",
+    reads=(),
+    writes=(tables.INTERACTIONS, tables.ITEMS, tables.CLIENTS, tables.QUARANTINE),
+    run=run,
+)

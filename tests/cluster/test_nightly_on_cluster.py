@@ -1,0 +1,153 @@
+"""The whole nightly run on a real cluster leaves the same tables as the local run, up to float tolerance.
+
+Only the language model's answers are given to it, as the cache that they are: temperature 0 is not bit-deterministic
+across batch shapes, so asking again would compare two samples of the model and not two runs of the pipeline.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from isrf_pipeline.config.settings import LakeSettings
+from isrf_pipeline.lake import Lake, Table, tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from conftest import LoopbackCluster
+    from pyspark.sql import SparkSession
+
+NIGHT = "2026-06-30"
+RTOL = 1e-4
+#: Scores closer than this, relative to the larger, may change places: sums in another order round differently.
+TIE = 1e-3
+
+#: Compared row by row by key, floats within tolerance.
+EXACT = (
+    tables.INTERACTIONS,
+    tables.ITEMS,
+    tables.CLIENTS,
+    tables.ITEM_FEATURES,
+    tables.USER_FEATURES,
+    tables.VERTICES,
+    tables.EDGES,
+    tables.INTEREST_MODEL,
+    tables.SEGMENTS,
+    tables.SEGMENT_MEMBERS,
+)
+#: Lists in the order of a score: (table, whose list, what is listed, score).
+RANKED = (
+    (tables.SIMILARITY, ("src", "round"), "dst", "similarity"),
+    (tables.RECOMMENDATIONS, ("run_date", "user_id"), "item_id", "score"),
+    (tables.RELATED_ITEMS, ("run_date", "item_id"), "related_item_id", "score"),
+    (tables.AUDIENCES, ("run_date", "campaign_id"), "user_id", "score"),
+)
+_OF_THE_RUN = ("run_id",)
+
+
+@pytest.fixture(scope="module")
+def lakes(
+    spark: SparkSession,
+    demo_run: Any,
+    loopback_cluster: LoopbackCluster,
+    wheel: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Lake, Lake]:
+    """The local demo's lake, and the one that the cluster made from the same files and answers."""
+    root = tmp_path_factory.mktemp("cluster-lake")
+    shutil.copytree(Path(demo_run.lake_root) / "reasoning" / "answers", root / "reasoning" / "answers")
+    done = loopback_cluster.submit(
+        wheel,
+        "nightly",
+        *("--conf-file", str(Path(demo_run.settings_file).resolve()), "--run-date", NIGHT),
+        *("--set", f"lake.root={root}", "--set", f"export.directory={root / 'exports'}"),
+        folder=Path(demo_run.root),
+    )
+    assert done.code == 0, (done.complaints(), done.out[-2000:], done.err[-4000:])
+    return Lake(spark, LakeSettings(root=str(demo_run.lake_root))), Lake(spark, LakeSettings(root=str(root)))
+
+
+def frames(lakes: tuple[Lake, Lake], table: Table, *order: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    local, remote = (
+        lake.read(table).drop(*_OF_THE_RUN).toPandas().sort_values(list(order), ignore_index=True)
+        for lake in lakes
+    )
+    return local, remote
+
+
+def test_no_answer_was_asked_for_again(lakes: tuple[Lake, Lake]) -> None:
+    from pyspark.sql import functions as F
+
+    local, remote = (lake.read(tables.ANSWERS) for lake in lakes)
+    assert remote.count() == local.count()
+    row = lakes[1].read(tables.RUNS).agg(F.sum("llm_calls"), F.count_if(F.col("status") != "done")).first()
+    assert tuple(row or ()) == (0, 0)
+
+
+@pytest.mark.parametrize("table", EXACT, ids=lambda table: table.name)
+def test_same_rows(lakes: tuple[Lake, Lake], table: Table) -> None:
+    import numpy as np
+    import pandas as pd
+
+    local, remote = frames(lakes, table, *table.key)
+    assert len(local) == len(remote)
+    for column in local.columns:
+        first = next((value for value in local[column] if value is not None), None)
+        if isinstance(first, np.ndarray) and first.dtype.kind == "f":
+            assert list(local[column].isna()) == list(remote[column].isna())
+            np.testing.assert_allclose(
+                np.stack(list(local[column].dropna())),
+                np.stack(list(remote[column].dropna())),
+                rtol=RTOL,
+                atol=1e-4,
+            )
+        elif pd.api.types.is_float_dtype(local[column]):
+            np.testing.assert_allclose(local[column], remote[column], rtol=RTOL, atol=1e-7)
+        else:
+            assert [_plain(value) for value in local[column]] == [
+                _plain(value) for value in remote[column]
+            ], column
+
+
+@pytest.mark.parametrize(
+    ("table", "owner", "listed", "score"), RANKED, ids=lambda part: getattr(part, "name", "")
+)
+def test_same_lists(
+    lakes: tuple[Lake, Lake], table: Table, owner: tuple[str, ...], listed: str, score: str
+) -> None:
+    """Scores agree place by place, and whatever stands at another place stands there by a near-tie."""
+    import numpy as np
+
+    local, remote = frames(lakes, table, *owner, "rank")
+    keys = [*owner, "rank"]
+    assert local[keys].equals(remote[keys])
+    np.testing.assert_allclose(local[score], remote[score], rtol=RTOL, atol=1e-7)
+    both = local.merge(remote, how="outer", on=[*owner, listed], suffixes=("", "_remote"), indicator=True)
+    moved = both[(both["rank"] != both["rank_remote"]) & (both["_merge"] == "both")]
+    np.testing.assert_allclose(moved[score], moved[f"{score}_remote"], rtol=TIE)
+    # What is in one list only was within a tie of the list's last place.
+    last = local.groupby(list(owner))[score].min()
+    for side, column in (("left_only", score), ("right_only", f"{score}_remote")):
+        alone = both[both["_merge"] == side]
+        if len(alone):
+            ends = last.loc[[tuple(row) for row in alone[list(owner)].itertuples(index=False)]].to_numpy()
+            np.testing.assert_allclose(alone[column], ends, rtol=TIE)
+    assert len(moved) + (both["_merge"] != "both").sum() <= 0.01 * len(local) + 2
+
+
+def test_hero_items_are_the_same(lakes: tuple[Lake, Lake]) -> None:
+    local, remote = frames(lakes, tables.HERO_ITEMS, "run_date", "item_id")
+    shared = set(local["item_id"]) & set(remote["item_id"])
+    assert len(shared) >= 0.9 * max(len(local), len(remote))
+
+
+def _plain(value: Any) -> Any:
+    """Comparable form of arrays and maps; an absent value equals an absent value."""
+    if value is None or (isinstance(value, float) and value != value):
+        return None
+    if isinstance(value, dict):
+        return sorted(value.items())
+    return list(value) if hasattr(value, "tolist") and not hasattr(value, "isoformat") else value

@@ -1,0 +1,205 @@
+"""Both reasoning stages with a real vLLM engine and the small bundled model, on one engine for the whole module."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from isrf_pipeline.config import Settings
+from isrf_pipeline.lake import Lake, tables
+from isrf_pipeline.reasoning.answers import FEATURE_WORDS, INTEREST_WORDS, ItemSingle
+from isrf_pipeline.stages import reason_items, reason_users
+from isrf_pipeline.stages.context import StageContext
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = [pytest.mark.llm, pytest.mark.slow, pytest.mark.spark]
+
+NIGHT = datetime.date(2026, 3, 1)
+OVERLONG = "i8"
+
+
+@dataclass
+class Night:
+    """What one night with both stages left behind."""
+
+    lake: Lake
+    items: StageContext
+    users: StageContext
+    engine_log: Path
+    tmp: Path
+
+    def engine_rows(self) -> list[tuple[int, bool]]:
+        """Worker process and whether it had to start an engine, one row a wave."""
+        rows = [line.split() for line in self.engine_log.read_text().splitlines()]
+        return [(int(pid), started == "True") for pid, started in rows]
+
+
+def observed_engine(log: Path) -> Callable[[Any], Any]:
+    """The real engine; each use of it leaves a line. Nested, so that it reaches the workers by value."""
+    path = str(log)
+
+    def factory(settings: Any) -> Any:
+        import os
+
+        from isrf_pipeline.reasoning import engine as module
+
+        started = not module._ENGINES
+        with open(path, "a") as file:  # noqa: PTH123
+            file.write(f"{os.getpid()} {started}\n")
+        return module.engine_of_this_process(settings)
+
+    return factory
+
+
+def fill(spark: SparkSession, lake: Lake) -> None:
+    kinds = [
+        ("Silk Scarf", "silk twill"),
+        ("Leather Tote", "calfskin"),
+        ("Wool Coat", "wool"),
+        ("Loafers", "suede"),
+    ]
+    rows: list[tuple[Any, ...]] = []
+    for i in range(9):
+        title, material = kinds[i % 4]
+        attributes = {"material": material, "colour": ["ivory", "navy"][i // 4 % 2]}
+        if f"i{i}" == OVERLONG:
+            attributes = {f"property {n}": "of no interest to anybody at all" for n in range(400)}
+        text = f"{title} in {material}, made in small numbers."
+        rows.append(
+            (f"i{i}", title, "Maison Aurelle", ["Fashion"], text, 300.0 + i, attributes, True, None, "x")
+        )
+    lake.overwrite(tables.ITEMS, spark.createDataFrame(rows, tables.ITEMS.ddl()))
+    start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    events = [
+        (
+            f"u{user}",
+            f"i{(user + step) % 8}",
+            "purchase",
+            start + datetime.timedelta(days=10 * user + step),
+            1.0,
+            "r",
+        )
+        for user in range(4)
+        for step in range(4)
+    ]
+    lake.overwrite(tables.INTERACTIONS, spark.createDataFrame(events, tables.INTERACTIONS.ddl()))
+    clients = [(f"u{user}", {}, True) for user in range(5)]
+    lake.overwrite(tables.CLIENTS, spark.createDataFrame(clients, tables.CLIENTS.ddl()))
+
+
+def context(lake: Lake, run_id: str, mode: str) -> StageContext:
+    settings = Settings.model_validate(
+        {
+            "lake": {"root": lake.root},
+            "reasoning": {
+                "mode": mode,
+                "engine": {"wave": 5, "max_num_seqs": 16},
+                "users": {"max_clients": 2, "newest_items": 3},
+                # What the small model writes is not under test here.
+                "max_failed_share": 1.0,
+            },
+            "embedding": {"partitions": 1},
+        }
+    )
+    return StageContext(lake.spark, settings, lake, NIGHT, run_id)
+
+
+@pytest.fixture(scope="module")
+def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    tmp = tmp_path_factory.mktemp("reasoning")
+    settings = Settings.model_validate({"lake": {"root": str(tmp / "lake")}})
+    lake = Lake(spark, settings.lake)
+    fill(spark, lake)
+    log = tmp / "engine.txt"
+    items, users = context(lake, "items", "single"), context(lake, "users", "chained")
+    reason_items.run(items, observed_engine(log))
+    reason_users.run(users, observed_engine(log))
+    return Night(lake, items, users, log, tmp)
+
+
+def unit(vector: list[float]) -> bool:
+    return abs(sum(x * x for x in vector) - 1.0) < 1e-3
+
+
+def test_every_item_is_answered_or_has_a_reason(night: Night) -> None:
+    rows = {row.item_id: row for row in night.lake.read(tables.ITEM_FEATURES).collect()}
+    assert set(rows) == {f"i{i}" for i in range(9)}
+    answered = [row for row in rows.values() if row.origin == "llm"]
+    print(f"{len(answered)} of 9 items answered, {night.items.counters.llm_tokens} tokens")
+    for row in rows.values():
+        assert unit(row.embedding) and unit(row.attribute_embedding)
+        assert (row.reason is None) == (row.origin == "llm")
+    for row in answered:
+        assert 6 <= len(row.feature.split()) <= FEATURE_WORDS
+        assert row.tags and row.who_for and row.who_not_for
+        assert row.embedding != row.attribute_embedding
+    assert len(answered) >= 6, "guided decoding must make even the small model answer most of the time"
+
+
+def test_stored_answers_are_valid_json_of_the_schema(night: Night) -> None:
+    rows = night.lake.read(tables.ANSWERS).where("kind = 'item.single'").collect()
+    assert len(rows) == 9 == night.items.counters.llm_calls
+    for row in rows:
+        if row.status == "ok":
+            assert set(ItemSingle.model_validate(json.loads(row.answer)).model_dump()) == set(
+                ItemSingle.model_fields
+            )
+            assert row.tokens_in > 0 and row.tokens_out > 0
+        else:
+            assert row.reason
+
+
+def test_overlong_prompt_costs_itself_only(night: Night) -> None:
+    row = night.lake.read(tables.ITEM_FEATURES).where(f"item_id = '{OVERLONG}'").first()
+    assert row is not None and row.origin == "attributes"
+    assert "tokens is over the limit of" in row.reason
+
+
+def test_one_engine_serves_all_waves_of_both_stages(night: Night) -> None:
+    rows = night.engine_rows()
+    assert len(rows) == 3, "two waves of items and one of clients"
+    assert [started for _, started in rows] == [True, False, False]
+    assert len({pid for pid, _ in rows}) == 1
+
+
+def test_the_engine_is_gone_after_reason_users(night: Night) -> None:
+    pid = night.engine_rows()[0][0]
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not Path(f"/proc/{pid}").exists() and pid != os.getpid()
+
+
+def test_most_recent_clients_are_asked_and_the_others_composed(night: Night) -> None:
+    rows = {row.user_id: row for row in night.lake.read(tables.USER_FEATURES).collect()}
+    assert set(rows) == {f"u{user}" for user in range(5)}
+    assert rows["u4"].origin == "history" and rows["u4"].interest is None and rows["u4"].embedding is None
+    for user in ("u0", "u1"):
+        assert (rows[user].origin, rows[user].reason) == ("composed", "beyond max_clients of this run")
+    for user in ("u2", "u3"):
+        assert rows[user].origin == "llm" or rows[user].reason.startswith("user.")
+    for user in ("u0", "u1", "u2", "u3"):
+        assert unit(rows[user].embedding)
+        assert len(rows[user].interest.split()) <= INTEREST_WORDS
+    kinds = {row.kind for row in night.lake.read(tables.ANSWERS).where("run_id = 'users'").collect()}
+    assert kinds <= {"user.forward", "user.backward", "user.synthesis"} and "user.forward" in kinds
+
+
+def test_second_run_asks_nothing(night: Night) -> None:
+    before = {row.user_id: row.interest for row in night.lake.read(tables.USER_FEATURES).collect()}
+    items, users = context(night.lake, "items-2", "single"), context(night.lake, "users-2", "chained")
+    reason_items.run(items, observed_engine(night.engine_log))
+    reason_users.run(users, observed_engine(night.engine_log))
+    assert items.counters.llm_calls == users.counters.llm_calls == 0
+    assert len(night.engine_rows()) == 3, "not even an engine is started"
+    assert {row.user_id: row.interest for row in night.lake.read(tables.USER_FEATURES).collect()} == before
