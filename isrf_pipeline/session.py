@@ -25,6 +25,9 @@ _DEFAULTS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.databricks.delta.retentionDurationCheck.enabled": "true",
+    # Files in Windows-1252, and a byte that an encoding does not have costs one row (U+FFFD) and not the run.
+    "spark.sql.legacy.javaCharsets": "true",
+    "spark.sql.legacy.codingErrorAction": "true",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     # Rows that hold blocks of vectors are megabytes each: a batch of the default 10,000 would not fit.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",

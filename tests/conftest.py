@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from isrf_pipeline.config import Settings
 from isrf_pipeline.lake import Lake
@@ -59,3 +63,54 @@ def lake_settings(lake_root: Path) -> Settings:
 def lake(spark: SparkSession, lake_settings: Settings) -> Lake:
     """An empty lake below the test's own folder."""
     return Lake(spark, lake_settings.lake)
+
+
+@dataclass(frozen=True)
+class DemoRun:
+    """A finished ``isrf demo``, as a user has it.
+
+    Attributes
+    ----------
+    root
+        Working folder of the command.
+    raw
+        The generated source files, with the planted truth below ``truth``.
+    lake_root
+        The lake that the run left.
+    settings_file
+        The configuration it ran with.
+    printed
+        Standard output of the command.
+    """
+
+    root: Path
+    raw: Path
+    lake_root: Path
+    settings_file: Path
+    printed: str
+
+
+#: Subjects that the tests' demo asks the real model for; asking for all of them is what ``make demo`` is for.
+ASKED_ITEMS = 48
+ASKED_CLIENTS = 12
+
+
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
+    """One demo of the full size with a real vLLM engine, run by the command itself and shared by all tests.
+
+    Tests that change anything work on a copy.
+    """
+    root = tmp_path_factory.mktemp("demo")
+    settings = yaml.safe_load((Path(__file__).parents[1] / "conf" / "demo.yaml").read_text(encoding="utf-8"))
+    settings["reasoning"].setdefault("items", {})["max_items"] = ASKED_ITEMS
+    settings["reasoning"].setdefault("users", {})["max_clients"] = ASKED_CLIENTS
+    settings_file = root / "conf" / "demo.yaml"
+    settings_file.parent.mkdir()
+    settings_file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "isrf_pipeline", "demo"], cwd=root, capture_output=True, text=True, timeout=1200
+    )
+    assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
+    folder = root / "demo-lake"
+    return DemoRun(root, folder / "raw", folder / "lake", settings_file, done.stdout)

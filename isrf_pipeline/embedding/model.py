@@ -27,6 +27,22 @@ def encoder_of_this_process(settings: EmbeddingSettings) -> SentenceEncoder:
     return _ENCODERS[key]
 
 
+def length_batches(lengths: Sequence[int], texts: Sequence[str], size: int) -> list[list[int]]:
+    """Positions in batches of similar length; equal lengths in the order of their text, whatever the input's order.
+
+    Parameters
+    ----------
+    lengths
+        Tokens of each text.
+    texts
+        The texts, in the same order.
+    size
+        Positions in one batch.
+    """
+    order = sorted(range(len(texts)), key=lambda place: (lengths[place], texts[place]))
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
 class SentenceEncoder:
     """Encodes short texts as unit vectors.
 

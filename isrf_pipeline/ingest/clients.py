@@ -78,4 +78,4 @@ def everyone(clients: DataFrame | None, events: DataFrame) -> DataFrame:
     unnamed = users.select(
         "user_id", F.map_from_arrays(no_text, no_text).alias("attributes"), F.lit(False).alias("consent")
     )
-    return unnamed if clients is None else clients.unionByName(unnamed)
+    return unnamed if clients is None else clients.select(*unnamed.columns).unionByName(unnamed)

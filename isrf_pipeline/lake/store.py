@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,9 @@ class Lake:
     def __init__(self, spark: SparkSession, settings: LakeSettings) -> None:
         self.spark = spark
         self.settings = settings
-        self.root = settings.root.rstrip("/")
+        # Delta takes a table by its path only where that path is absolute.
+        local = ":" not in settings.root.partition("/")[0]
+        self.root = os.path.abspath(settings.root) if local else settings.root.rstrip("/")
 
     def address(self, table: Table) -> str:
         """Name of ``table`` for SQL statements."""

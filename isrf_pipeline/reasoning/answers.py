@@ -19,9 +19,14 @@ INTEREST_WORDS = 50
 _WORD = "[A-Za-z0-9'’&/-]{1,17}[,.;:]?"
 
 
-def _words(least: int, most: int) -> StringConstraints:
-    """Text of ``least`` to ``most`` words with single spaces between them."""
-    return StringConstraints(pattern=f"^{_WORD}( {_WORD}){{{least - 1},{most - 1}}}$")
+def _words(least: int, most: int, opening: str = "") -> StringConstraints:
+    """Text of ``least`` to ``most`` words with single spaces between them, after an ``opening`` of its own."""
+    return StringConstraints(pattern=f"^{opening}{_WORD}( {_WORD}){{{least - 1},{most - 1}}}$")
+
+
+#: Openings keep a small model on the question; left alone, it answers each with the same praise of the article.
+_FOR = "(Clients|Women|Men|Collectors|Travellers|Hosts|People) who (love|wear|value|enjoy|collect|want|need) "
+_NOT_FOR = "(Clients|Women|Men|Collectors|Travellers|Hosts|People) who (prefer|avoid|want|need|dislike) "
 
 
 class Answer(BaseModel):
@@ -36,19 +41,23 @@ Tag = Annotated[str, StringConstraints(pattern="^[a-z][a-z-]{1,14}( [a-z][a-z-]{
 class ItemForward(Answer):
     """Who would enjoy the article, and why."""
 
-    who_for: Annotated[str, _words(4, 16)]
+    who_for: Annotated[str, _words(3, 14, _FOR)]
 
 
 class ItemBackward(Answer):
     """Who would not enjoy it, and why."""
 
-    who_not_for: Annotated[str, _words(4, 12)]
+    who_not_for: Annotated[str, _words(2, 8, _NOT_FOR)]
+
+
+#: What it is (at most 14 words), for whom it is (at most 11).
+_FEATURE = f"^(A|An|The) {_WORD}( {_WORD}){{2,12}} for {_WORD}( {_WORD}){{1,9}}$"
 
 
 class ItemSynthesis(Answer):
     """The semantic feature that weighs both, and tags that recur over the catalogue."""
 
-    feature: Annotated[str, _words(6, FEATURE_WORDS)]
+    feature: Annotated[str, StringConstraints(pattern=_FEATURE)]
     tags: Annotated[list[Tag], Field(min_length=3, max_length=5)]
 
 

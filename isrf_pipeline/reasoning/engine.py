@@ -67,13 +67,13 @@ class VllmEngine:
                 disable_log_stats=True,
                 use_tqdm_on_load=False,
                 # Only as the engine's own setting does this reach the grammars; a small model loops on blanks.
-                structured_outputs_config={"disable_any_whitespace": True},
+                structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
             )
             self._tokenizer: Any = self._llm.get_tokenizer()
         except Exception as error:
             raise ReasoningError(
                 f"model {settings.model}",
-                f"its engine did not start ({_first_line(error)})",
+                f"its engine did not start ({_one_line(error)})",
                 "read the executor's log and correct reasoning.engine",
             ) from error
 
@@ -96,7 +96,7 @@ class VllmEngine:
         except Exception as error:
             raise ReasoningError(
                 f"model {self._settings.model}",
-                f"its engine failed in step {step.kind} ({_first_line(error)})",
+                f"its engine failed in step {step.kind} ({_one_line(error)})",
                 "read the executor's log and run the stage again, which asks only for what is missing",
             ) from error
         for place, output in zip(fitting, outputs, strict=True):
@@ -163,11 +163,11 @@ def _import_vllm(settings: EngineSettings) -> Any:
     except ImportError as error:
         raise EnvironmentMismatchError(
             "vllm",
-            f"cannot be imported by the worker's Python ({_first_line(error)})",
+            f"cannot be imported by the worker's Python ({_one_line(error)})",
             "run make setup, or set reasoning.backend to none",
         ) from error
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -66,8 +66,12 @@ def render_prompt(template: str, values: Mapping[str, Any], version: str = PROMP
         If the user part names a variable that ``values`` lacks, or a fixed part names any.
     """
     loaded = _template(template, version)
-    fixed = [_block(loaded, block, {}) for block in ("system", "example", "example_answer")]
-    return Prompt(*fixed, _block(loaded, "user", values))
+    return Prompt(
+        system=_block(loaded, "system", {}),
+        example=_block(loaded, "example", {}),
+        example_answer=_block(loaded, "example_answer", {}),
+        user=_block(loaded, "user", values),
+    )
 
 
 @functools.cache

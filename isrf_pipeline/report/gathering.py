@@ -45,11 +45,14 @@ def gather_figures(ctx: StageContext) -> ReportFigures:
 
     night = F.col("run_date") == F.lit(ctx.run_date)
 
+    opened: dict[str, DataFrame] = {}
+
     def read(table: Table) -> DataFrame:
-        if not ctx.lake.exists(table):
-            return ctx.spark.createDataFrame([], table.ddl())
-        rows = ctx.read(table)
-        return rows.where(night) if "run_date" in table.column_names() else rows
+        if table.name not in opened:
+            exists = ctx.lake.exists(table)
+            rows = ctx.read(table) if exists else ctx.spark.createDataFrame([], table.ddl())
+            opened[table.name] = rows.where(night) if "run_date" in table.column_names() else rows
+        return opened[table.name]
 
     items = read(tables.ITEMS)
     recommendations = read(tables.RECOMMENDATIONS)

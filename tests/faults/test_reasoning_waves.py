@@ -54,9 +54,9 @@ def stand_in(folder: Path, behaviour: str) -> Callable[[Any], Any]:
                     for prompt in prompts:
                         file.write(prompt.user.splitlines()[0] + "\n")
                 answer = {
-                    "who_for": "People who like it very much",
-                    "who_not_for": "People who like other things",
-                    "feature": "A thing that people like very much",
+                    "who_for": "People who love it very much",
+                    "who_not_for": "People who prefer other things",
+                    "feature": "A thing of beauty for many people",
                     "tags": ["one", "two", "three"],
                 }
                 text = "I think that" if behaviour == "garbage" else json.dumps(answer)

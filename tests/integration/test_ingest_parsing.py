@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.spark
 
 #: One example is one Spark job, so each holds many values and there are few.
-_FEW = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+_FEW = settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 
 def _evaluate(

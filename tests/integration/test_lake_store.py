@@ -148,6 +148,16 @@ def test_a_root_with_unusual_characters_works(spark: SparkSession, tmp_path: Pat
     assert (tmp_path / name / "gold" / "scores" / "_delta_log").is_dir()
 
 
+def test_a_relative_root_is_below_the_working_folder(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lake = Lake(spark, LakeSettings(root="my/lake"))
+    lake.append(SCORES, scores(spark, (FIRST, "a", 0.1)))
+    assert content(lake) == {(FIRST, "a", 0.1)}
+    assert (tmp_path / "my" / "lake" / "gold" / "scores").is_dir()
+
+
 def test_a_root_as_file_address_with_a_trailing_slash_works(spark: SparkSession, tmp_path: Path) -> None:
     lake = Lake(spark, LakeSettings(root=f"file://{tmp_path}/lake/"))
     lake.append(SCORES, scores(spark, (FIRST, "a", 0.1)))

@@ -26,7 +26,8 @@ def test_every_string_and_array_of_a_schema_is_bounded(step: Step) -> None:
     assert schema["required"] == list(step.answer.model_fields)
     for node in nodes(schema["properties"]):
         if node.get("type") == "string":
-            assert "}$" in node["pattern"] and node["pattern"].startswith("^")
+            assert node["pattern"].startswith("^") and node["pattern"].endswith("}$")
+            assert "+" not in node["pattern"] and "*" not in node["pattern"]
         if node.get("type") == "array":
             assert node["maxItems"] == 5 and node["minItems"] == 3
 
@@ -38,17 +39,32 @@ def test_single_mode_asks_for_the_fields_of_all_steps_in_their_order(subject: Su
     assert [list(step.answer.model_fields) for mode in modes for step in chain_of(subject, mode)] == [chained]
 
 
-@pytest.mark.parametrize(
-    ("kind", "field", "limit"),
-    [("item.synthesis", "feature", FEATURE_WORDS), ("user.synthesis", "interest", INTEREST_WORDS)],
-)
-def test_limits_in_words_are_enforced(kind: str, field: str, limit: int) -> None:
-    step = next(step for step in STEPS if step.kind == kind)
-    rest = {"tags": ["silk", "travel", "gift idea"]} if field == "feature" else {}
-    whole = {field: " ".join(["word"] * limit), **rest}
-    assert parse_answer(step.answer, json.dumps(whole)) == whole
-    over = {**whole, field: " ".join(["word"] * (limit + 1))}
-    assert "unparsable" in str(parse_answer(step.answer, json.dumps(over)))
+def words(count: int) -> str:
+    return " ".join(["word"] * count)
+
+
+FEATURE = f"A {words(13)} for {words(10)}"
+STEP = {step.kind: step for step in STEPS}
+
+
+def test_limits_in_words_are_enforced() -> None:
+    assert len(FEATURE.split()) == FEATURE_WORDS
+    synthesis, tags = STEP["item.synthesis"].answer, ["silk", "travel", "gift idea"]
+    assert parse_answer(synthesis, json.dumps({"feature": FEATURE, "tags": tags})) == {
+        "feature": FEATURE,
+        "tags": tags,
+    }
+    for over in (f"{FEATURE} more", f"A word {FEATURE[2:]}"):
+        assert "feature" in str(parse_answer(synthesis, json.dumps({"feature": over, "tags": tags})))
+    interest = STEP["user.synthesis"].answer
+    fitting = {"interest": words(INTEREST_WORDS)}
+    assert parse_answer(interest, json.dumps(fitting)) == fitting
+    assert "interest" in str(parse_answer(interest, json.dumps({"interest": words(INTEREST_WORDS + 1)})))
+
+
+def test_endless_words_are_refused() -> None:
+    text = json.dumps({"interest": f"{words(8)} {'fts,' * 30}"})
+    assert "interest" in str(parse_answer(STEP["user.synthesis"].answer, text))
 
 
 @pytest.mark.parametrize(
@@ -62,9 +78,8 @@ def test_limits_in_words_are_enforced(kind: str, field: str, limit: int) -> None
     ],
 )
 def test_tags_are_three_to_five_of_one_to_three_short_words(tags: list[str]) -> None:
-    step = next(step for step in STEPS if step.kind == "item.synthesis")
-    text = json.dumps({"feature": "one two three four five six", "tags": tags})
-    assert str(parse_answer(step.answer, text)).startswith("unparsable answer (tags")
+    text = json.dumps({"feature": FEATURE, "tags": tags})
+    assert str(parse_answer(STEP["item.synthesis"].answer, text)).startswith("unparsable answer (tags")
 
 
 @pytest.mark.parametrize(
