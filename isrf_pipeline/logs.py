@@ -29,6 +29,17 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(row, ensure_ascii=False, default=str)
 
 
+class _ConsoleHandler(logging.StreamHandler[Any]):
+    """Writes to whatever standard error is at the time: a run points it past the redirected descriptor."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> Any:
+        return sys.stderr
+
+
 def configure_logging(log_file: Path | None = None) -> None:
     """Send structured lines to standard error where it is no terminal, and to ``log_file`` in any case.
 
@@ -41,7 +52,7 @@ def configure_logging(log_file: Path | None = None) -> None:
     _LOGGER.setLevel(logging.INFO)
     _LOGGER.propagate = False
     if not sys.stderr.isatty():
-        stream = logging.StreamHandler(sys.stderr)
+        stream = _ConsoleHandler()
         # Traces belong to the log file: a user at the console gets one line.
         stream.addFilter(lambda record: record.levelno < logging.ERROR)
         stream.setFormatter(JsonFormatter())

@@ -52,7 +52,10 @@ class EngineSettings(Section):
         default=0.0, ge=0, description="Sampling temperature; 0 takes the likeliest token."
     )
     seed: int = Field(default=0, description="Seed of the engine.")
-    dtype: str = Field(default="bfloat16", description="Number format of the weights.")
+    dtype: str = Field(
+        default="auto",
+        description="Number format of the weights; auto is the model's own, but float32 on a CPU without bfloat16.",
+    )
     enforce_eager: bool = Field(
         default=True, description="Run without compiling the model: starts sooner and needs no compiler."
     )

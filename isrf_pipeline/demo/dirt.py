@@ -105,7 +105,7 @@ def dirty_clients(clean: Sequence[Row], rng: np.random.Generator) -> list[DirtyR
         dirty.append(DirtyRow("duplicate", row if number % 2 else {**row, "city": "Monaco", "tier": "Noir"}))
     for number in range(each):
         row = {**base(), "client_ref": f"C{next(unused)}"}
-        row["last_name"] = mojibake("Lefèvre") if number % 2 else "Lef\ufffdvre"
+        row["city"] = mojibake("Genève") if number % 2 else "Gen\ufffdve"
         dirty.append(DirtyRow("wrong_encoding", row))
     return dirty
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ class Lake:
         self.settings = settings
         # Delta takes a table by its path only where that path is absolute.
         local = ":" not in settings.root.partition("/")[0]
-        self.root = os.path.abspath(settings.root) if local else settings.root.rstrip("/")
+        self.root = str(Path(settings.root).absolute()) if local else settings.root.rstrip("/")
 
     def address(self, table: Table) -> str:
         """Name of ``table`` for SQL statements."""

@@ -15,13 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 FEATURE_WORDS = 25
 INTEREST_WORDS = 50
 
-#: A word is bounded and has at most one mark at its end: without that, small models write one word for ever.
-_WORD = "[A-Za-z0-9'’&/-]{1,17}[,.;:]?"
+#: A word has at most one hyphen and no mark but a comma after it: left alone, small models chain one word for ever.
+_LAST = "[A-Za-zÀ-ÿ0-9][A-Za-zÀ-ÿ0-9'’]{0,14}(-[A-Za-zÀ-ÿ]{2,12})?"
+_WORD = f"({_LAST},?|&)"
 
 
 def _words(least: int, most: int, opening: str = "") -> StringConstraints:
     """Text of ``least`` to ``most`` words with single spaces between them, after an ``opening`` of its own."""
-    return StringConstraints(pattern=f"^{opening}{_WORD}( {_WORD}){{{least - 1},{most - 1}}}$")
+    return StringConstraints(pattern=f"^{opening}({_WORD} ){{{least - 1},{most - 1}}}{_LAST}$")
 
 
 #: Openings keep a small model on the question; left alone, it answers each with the same praise of the article.
@@ -35,30 +36,30 @@ class Answer(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-Tag = Annotated[str, StringConstraints(pattern="^[a-z][a-z-]{1,14}( [a-z][a-z-]{1,14}){0,2}$")]
+Tag = Annotated[str, StringConstraints(pattern="^[a-z]{3,14}(-[a-z]{2,10})?( [a-z]{2,14}){0,2}$")]
 
 
 class ItemForward(Answer):
     """Who would enjoy the article, and why."""
 
-    who_for: Annotated[str, _words(3, 14, _FOR)]
+    who_for: Annotated[str, _words(3, 8, _FOR)]
 
 
 class ItemBackward(Answer):
     """Who would not enjoy it, and why."""
 
-    who_not_for: Annotated[str, _words(2, 8, _NOT_FOR)]
+    who_not_for: Annotated[str, _words(2, 6, _NOT_FOR)]
 
 
-#: What it is (at most 14 words), for whom it is (at most 11).
-_FEATURE = f"^(A|An|The) {_WORD}( {_WORD}){{2,12}} for {_WORD}( {_WORD}){{1,9}}$"
+#: What it is (at most 12 words with its article) and for whom (at most 9 with the preposition).
+_FEATURE = f"^(A|An|The) ({_WORD} ){{3,11}}for ({_WORD} ){{1,7}}{_LAST}$"
 
 
 class ItemSynthesis(Answer):
     """The semantic feature that weighs both, and tags that recur over the catalogue."""
 
     feature: Annotated[str, StringConstraints(pattern=_FEATURE)]
-    tags: Annotated[list[Tag], Field(min_length=3, max_length=5)]
+    tags: Annotated[list[Tag], Field(min_length=3, max_length=4)]
 
 
 class UserForward(Answer):

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 #: Longest texts of a prompt, in characters; the newest lines of a prompt matter most to a small model.
 _TITLE_CHARS = 150
-_DESCRIPTION_CHARS = 240
+_DESCRIPTION_CHARS = 160
 _ATTRIBUTE_CHARS = 60
 #: Characters of the description that the attribute embedding reads besides title, brand and categories.
 _EMBEDDED_DESCRIPTION_CHARS = 160

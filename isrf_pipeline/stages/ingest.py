@@ -146,21 +146,22 @@ def _log(source: Source, count: SourceCount, seconds: float) -> None:
     )
 
 
-#: What Spark says where a file, and not the program, is at fault, and only reading the whole of it can tell.
+#: What Spark says where a file, and not the program, is at fault, and only reading the whole of it can tell; the
+#: plainest first.
 _FILE_FAULTS = (
     "CSV header does not conform",
     "is not a Parquet file",
     "ZipException",
-    "EOFException",
     "Unexpected end of input stream",
-    "CANNOT_READ_FILE",
+    "EOFException",
     "FAILED_READ_FILE",
 )
 
 
 def _not_our_fault(sources: list[Source], error: Exception) -> InputRefusedError | None:
     text = str(error)
-    fault = next((line for line in text.splitlines() if any(mark in line for mark in _FILE_FAULTS)), None)
+    lines = text.splitlines()
+    fault = next((line for mark in _FILE_FAULTS for line in lines if mark in line), None)
     if fault is None:
         return None
     at_fault = next((source for source in sources if source.path in text), sources[0])

@@ -84,7 +84,7 @@ def test_overwriting_a_night_keeps_the_others_and_repeats_safely(spark: SparkSes
 
 def test_a_row_outside_the_night_is_refused(spark: SparkSession, lake: Lake) -> None:
     lake.overwrite(SCORES, scores(spark, (FIRST, "a", 0.1)), night(FIRST))
-    with pytest.raises(Exception, match="replaceWhere|DELTA_REPLACE_WHERE"):
+    with pytest.raises(Exception, match=r"replaceWhere|DELTA_REPLACE_WHERE"):
         lake.overwrite(SCORES, scores(spark, (SECOND, "a", 0.2)), night(FIRST))
     assert content(lake) == {(FIRST, "a", 0.1)}
 
