@@ -161,7 +161,7 @@ class UserGraphSettings(Section):
     community_neighbours: int = Field(
         default=15, ge=2, description="Strongest neighbours that communities are found on."
     )
-    community_rounds: int = Field(default=12, ge=1, description="Rounds of label propagation.")
+    community_rounds: int = Field(default=4, ge=1, description="Rounds of label propagation.")
     segment_decay: float = Field(
         default=1.0,
         gt=0,

@@ -11,13 +11,14 @@ Weights are integers and ties go to the smaller label, so that neither row order
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import uuid
+from typing import TYPE_CHECKING, Any
 
 from isrf_pipeline.config.settings import UserGraphSettings
 from isrf_pipeline.graphs.modularity import join_communities
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 #: Similarities become integers on this scale, whose sums do not depend on their order.
 _WEIGHT_SCALE = 10_000
@@ -109,12 +110,9 @@ def propagate_labels(edges: DataFrame, rounds: int) -> DataFrame:
     from graphframes.lib import AggregateMessages as AM
     from pyspark.sql import functions as F
 
-    labels = (
-        edges.select(F.col("src").alias("id"))
-        .distinct()
-        .withColumn("label", F.xxhash64("id"))
-        .localCheckpoint(eager=True)
-    )
+    folder = _scratch_folder(edges.sparkSession)
+    own = edges.select(F.col("src").alias("id")).distinct().withColumn("label", F.xxhash64("id"))
+    labels = _stored(own, f"{folder}/0")
     n_clients = labels.count()
     for half_round in range(2 * rounds):
         votes = GraphFrame(labels, edges).aggregateMessages(
@@ -128,14 +126,35 @@ def propagate_labels(edges: DataFrame, rounds: int) -> DataFrame:
             .alias("label"),
             F.col("label").alias("before"),
         )
-        # Lazy: the count below computes and keeps it in one job.
-        moved = moved.localCheckpoint(eager=False)
+        moved = _stored(moved, f"{folder}/{half_round + 1}")
         changed = moved.where("label != before").count()
-        labels.unpersist()
         labels = moved.select("id", "label")
         if changed < _SETTLED_SHARE * n_clients:
             break
-    return labels
+    result = labels.localCheckpoint(eager=True)
+    _remove(edges.sparkSession, folder)
+    return result
+
+
+def _scratch_folder(spark: SparkSession) -> str:
+    """Folder of this propagation below the session's checkpoints, which all workers reach."""
+    return f"{spark.sparkContext.getCheckpointDir()}/communities-{uuid.uuid4().hex}"
+
+
+def _stored(frame: DataFrame, folder: str) -> DataFrame:
+    """Write a round and read it back.
+
+    A local checkpoint keeps its plan's estimate of its size, and each round's join squares that: after a few rounds
+    the planner multiplies numbers of a million digits. What is read from a file has the size of the file.
+    """
+    frame.write.parquet(folder)
+    return frame.sparkSession.read.schema(frame.schema).parquet(folder)
+
+
+def _remove(spark: SparkSession, folder: str) -> None:
+    jvm: Any = spark.sparkContext._jvm
+    path = jvm.org.apache.hadoop.fs.Path(folder)
+    path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).delete(path, True)
 
 
 def _winner(votes: Column) -> Column:

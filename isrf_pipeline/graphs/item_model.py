@@ -140,7 +140,9 @@ def solve_closed_form(
     shared = settings.cooccurrence_weight * moments.ff
     # The matrix is symmetric, so the transposed view is the column order that LAPACK wants, without a copy.
     gram = (moments.xx + shared).astype(np.float32).toarray().T
-    gram = linalg.blas.sgemm(settings.semantic_weight, centred, centred, beta=1, c=gram, trans_b=1, overwrite_c=1)
+    gram = linalg.blas.sgemm(
+        settings.semantic_weight, centred, centred, beta=1, c=gram, trans_b=1, overwrite_c=1
+    )
     gram[np.diag_indices(n)] += settings.ridge
     factor = linalg.cholesky(gram, lower=True, overwrite_a=True, check_finite=False)
     inverse, failed = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)

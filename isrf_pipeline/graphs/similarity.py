@@ -152,7 +152,7 @@ def _searcher(k: int) -> Any:
 
     def search(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pyspark import TaskContext
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
 
         context = TaskContext.get()
         # Tasks run side by side: each may use the cores that Spark counts for it, and no more.

@@ -53,7 +53,9 @@ class ScoreParts:
 def rows_to_csr(codes: pa.ListArray, values: NDArray[np.float32], n_items: int) -> sparse.csr_matrix:
     """Lists of item codes and their values, row by row, as a (rows, n_items) matrix; repeated codes add up."""
     offsets = codes.offsets.to_numpy().astype(np.int64)
-    indices = codes.flatten().to_numpy(zero_copy_only=False).astype(np.int32)
+    indices = codes.flatten().to_numpy(zero_copy_only=False)
+    # Copies: what comes from Arrow is read-only, and sorting works in place.
+    values, indices = values.astype(np.float32), indices.astype(np.int32)
     matrix = sparse.csr_matrix((values, indices, offsets - offsets[0]), shape=(len(codes), n_items))
     matrix.sum_duplicates()
     return matrix

@@ -7,27 +7,60 @@ schema as patterns, so that the grammar itself ends a sentence in time and no wo
 from __future__ import annotations
 
 import functools
+import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    create_model,
+)
 
 #: Longest semantic item feature and interest text, in words (method.md).
 FEATURE_WORDS = 25
 INTEREST_WORDS = 50
 
 #: A word has at most one hyphen and no mark but a comma after it: left alone, small models chain one word for ever.
-_LAST = "[A-Za-zÀ-ÿ0-9][A-Za-zÀ-ÿ0-9'’]{0,14}(-[A-Za-zÀ-ÿ]{2,12})?"
-_WORD = f"({_LAST},?|&)"
+_LAST = "[A-Za-zÀ-ÿ0-9][A-Za-zÀ-ÿ0-9'’]{0,14}"
+_WORD = f"({_LAST}(-[A-Za-zÀ-ÿ]{{2,12}})?,?|&)"
+#: Words that cannot end a text.
+_CONNECTORS = frozenset(
+    re.findall(
+        r"\S+",
+        "a an and are as at be but by for from has have in is it its of on or that the their they this to who with &",
+    )
+)
+
+
+def _ended(least: int, most: int) -> AfterValidator:
+    """Cut to ``most`` words and drop connectors from the end, down to ``least`` words.
+
+    A grammar lets a text of one word more through: where a model would rather go on, it forces something on the last
+    word, so that word is dropped.
+    """
+
+    def ended(text: str) -> str:
+        words = text.split()[:most]
+        while len(words) > least and words[-1].rstrip(",").lower() in _CONNECTORS:
+            words.pop()
+        return " ".join(words).rstrip(",")
+
+    return AfterValidator(ended)
 
 
 def _words(least: int, most: int, opening: str = "") -> StringConstraints:
-    """Text of ``least`` to ``most`` words with single spaces between them, after an ``opening`` of its own."""
-    return StringConstraints(pattern=f"^{opening}({_WORD} ){{{least - 1},{most - 1}}}{_LAST}$")
+    """Text of ``least`` to ``most`` words and one more that :func:`_ended` drops; an ``opening`` has three words."""
+    before = 3 if opening else 0
+    return StringConstraints(pattern=f"^{opening}({_WORD} ){{{least - before - 1},{most - before}}}{_LAST}$")
 
 
 #: Openings keep a small model on the question; left alone, it answers each with the same praise of the article.
-_FOR = "(Clients|Women|Men|Collectors|Travellers|Hosts|People) who (love|wear|value|enjoy|collect|want|need) "
-_NOT_FOR = "(Clients|Women|Men|Collectors|Travellers|Hosts|People) who (prefer|avoid|want|need|dislike) "
+_FOR = "(Clients|Collectors|Travellers|Hosts|People) who (love|wear|value|enjoy|collect|want|need) "
+_NOT_FOR = "(Clients|Collectors|Travellers|Hosts|People) who (prefer|avoid|dislike) "
 
 
 class Answer(BaseModel):
@@ -42,42 +75,42 @@ Tag = Annotated[str, StringConstraints(pattern="^[a-z]{3,14}(-[a-z]{2,10})?( [a-
 class ItemForward(Answer):
     """Who would enjoy the article, and why."""
 
-    who_for: Annotated[str, _words(3, 8, _FOR)]
+    who_for: Annotated[str, _words(6, 11, _FOR), _ended(6, 11)]
 
 
 class ItemBackward(Answer):
     """Who would not enjoy it, and why."""
 
-    who_not_for: Annotated[str, _words(2, 6, _NOT_FOR)]
+    who_not_for: Annotated[str, _words(5, 9, _NOT_FOR), _ended(5, 9)]
 
 
-#: What it is (at most 12 words with its article) and for whom (at most 9 with the preposition).
+#: What it is (at most 12 words with its article) and for whom (at most 9 with the preposition), the last one dropped.
 _FEATURE = f"^(A|An|The) ({_WORD} ){{3,11}}for ({_WORD} ){{1,7}}{_LAST}$"
 
 
 class ItemSynthesis(Answer):
     """The semantic feature that weighs both, and tags that recur over the catalogue."""
 
-    feature: Annotated[str, StringConstraints(pattern=_FEATURE)]
+    feature: Annotated[str, StringConstraints(pattern=_FEATURE), _ended(7, 20)]
     tags: Annotated[list[Tag], Field(min_length=3, max_length=4)]
 
 
 class UserForward(Answer):
     """What the client looks for."""
 
-    likes: Annotated[str, _words(4, 20)]
+    likes: Annotated[str, _words(4, 20), _ended(4, 20)]
 
 
 class UserBackward(Answer):
     """What the client passes by."""
 
-    avoids: Annotated[str, _words(4, 12)]
+    avoids: Annotated[str, _words(4, 12), _ended(4, 12)]
 
 
 class UserSynthesis(Answer):
     """The interest text that weighs both."""
 
-    interest: Annotated[str, _words(6, INTEREST_WORDS)]
+    interest: Annotated[str, _words(6, INTEREST_WORDS), _ended(6, INTEREST_WORDS)]
 
 
 def joined(name: str, *steps: type[Answer]) -> type[Answer]:

@@ -19,7 +19,7 @@ from isrf_pipeline.reasoning.waves import EngineFactory, reason_over
 from isrf_pipeline.stages.context import Stage, StageContext
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 
 def run(ctx: StageContext, engine: EngineFactory = engine_of_this_process) -> None:
@@ -52,18 +52,30 @@ def _embedded(ctx: StageContext, items: DataFrame, features: DataFrame) -> DataF
 
     settings = ctx.settings.embedding
     texts = items.select("item_id", attribute_text().alias("text"))
-    attributes = embed_texts(texts, "item_id", "text", settings).withColumnRenamed(
-        "embedding", "attribute_embedding"
-    )
-    joined = features.join(attributes, "item_id")
     if ctx.settings.reasoning.backend == "none":
-        return joined.withColumn("embedding", F.col("attribute_embedding"))
-    worded = embed_texts(
-        features.select("item_id", feature_text().alias("text")), "item_id", "text", settings
-    ).withColumnRenamed("embedding", "feature_embedding")
-    both = unit_sum(F.col("attribute_embedding"), F.col("feature_embedding"), settings.feature_weight)
-    return joined.join(worded, "item_id").withColumn(
-        "embedding", F.when(F.col("feature_embedding").isNull(), F.col("attribute_embedding")).otherwise(both)
+        attributes = embed_texts(texts, "item_id", "text", settings)
+        joined = features.join(attributes, "item_id")
+        return joined.withColumn("attribute_embedding", F.col("embedding"))
+
+    def of(kind: str) -> Column:
+        return F.struct("item_id", F.lit(kind).alias("kind")).alias("key")
+
+    # Both texts in one pass: two would load two encoders side by side.
+    worded = features.select(of("feature"), feature_text().alias("text")).where("text IS NOT NULL")
+    both = texts.select(of("attributes"), "text").unionByName(worded)
+    embedded = embed_texts(both, "key", "text", settings)
+    vectors = embedded.groupBy("key.item_id").agg(
+        *[
+            F.max(F.when(F.col("key.kind") == kind, F.col("embedding"))).alias(f"{kind}_embedding")
+            for kind in ("attributes", "feature")
+        ]
+    )
+    attribute, feature = F.col("attributes_embedding"), F.col("feature_embedding")
+    joint = F.when(feature.isNull(), attribute).otherwise(
+        unit_sum(attribute, feature, settings.feature_weight)
+    )
+    return features.join(vectors, "item_id").select(
+        *features.columns, attribute.alias("attribute_embedding"), joint.alias("embedding")
     )
 
 

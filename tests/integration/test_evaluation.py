@@ -27,7 +27,9 @@ def test_metrics_by_hand(spark: SparkSession) -> None:
         "user_id string, rank int, item_id string",
     )
     # u1 finds y at place 2, u2 at place 6, u3 has no list and counts as a miss; u9 is not asked for.
-    held_out = spark.createDataFrame([("u1", "y"), ("u2", "y"), ("u3", "y")], "user_id string, item_id string")
+    held_out = spark.createDataFrame(
+        [("u1", "y"), ("u2", "y"), ("u3", "y")], "user_id string, item_id string"
+    )
     found = ranking_metrics(lists, held_out)
     assert found["HR@5"] == pytest.approx(1 / 3)
     assert found["HR@10"] == pytest.approx(2 / 3)
@@ -54,11 +56,15 @@ def test_popularity_leaves_out_what_a_client_has(spark: SparkSession) -> None:
 
 def test_als_lists_only_unknown_items_in_order(spark: SparkSession) -> None:
     known = known_items(spark)
-    peer = mllib_als_lists(known, known.select("user_id").distinct(), 3, EvaluationSettings(als_rank=4, als_iterations=2))
+    peer = mllib_als_lists(
+        known, known.select("user_id").distinct(), 3, EvaluationSettings(als_rank=4, als_iterations=2)
+    )
     rows = peer.lists.collect()
     pairs = {(row["user_id"], row["item_id"]) for row in rows}
     assert pairs.isdisjoint({(row["user_id"], row["item_id"]) for row in known.collect()})
     for user in ("u1", "u2", "u3", "u4"):
         ranks = sorted(row["rank"] for row in rows if row["user_id"] == user)
         assert ranks == list(range(1, len(ranks) + 1))
-    assert peer.wall_seconds["total"] == pytest.approx(peer.wall_seconds["fit"] + peer.wall_seconds["recommend"])
+    assert peer.wall_seconds["total"] == pytest.approx(
+        peer.wall_seconds["fit"] + peer.wall_seconds["recommend"]
+    )

@@ -34,7 +34,8 @@ def test_reasons_name_what_the_score_rests_on(spark: SparkSession) -> None:
         "item_id string, title string",
     )
     features = spark.createDataFrame(
-        [("bag", ["evening", "silk lining"]), ("scarf", ["silk lining"])], "item_id string, tags array<string>"
+        [("bag", ["evening", "silk lining"]), ("scarf", ["silk lining"])],
+        "item_id string, tags array<string>",
     )
     rows = with_reasons(lists, items, features)
     reasons = {(row["user_id"], row["item_id"]): row["reason"] for row in rows.collect()}
@@ -68,7 +69,9 @@ def test_hero_items_by_segments_reached_and_lift(spark: SparkSession) -> None:
         "user_id string, rank int, item_id string, segment_id string",
     ).selectExpr("*", "1.0 as explicit_share")
     training = spark.createDataFrame([("u3", "x"), ("u3", "x")], "user_id string, item_id string")
-    members = spark.createDataFrame([("s1", "u1"), ("s2", "u2"), ("s2", "u3")], "segment_id string, user_id string")
+    members = spark.createDataFrame(
+        [("s1", "u1"), ("s2", "u2"), ("s2", "u3")], "segment_id string, user_id string"
+    )
     heroes = hero_items(recommendations, training, members, 2)
     rows = {row["item_id"]: row for row in heroes.collect()}
     # x is listed for 2 of 3 clients: all of s1, half of s2. y at place 11 does not count for u1.

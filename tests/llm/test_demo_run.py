@@ -72,14 +72,21 @@ def test_every_client_has_a_list_with_true_shares(demo_lake: Lake) -> None:
     assert set(lists["user_id"]) == {row["user_id"] for row in demo_lake.read(tables.CLIENTS).collect()}
     assert ((lists["explicit_share"] + lists["implicit_share"]) - 1).abs().max() < 1e-6
     assert (lists["reason"].str.len() > 10).all()
-    bought = demo_lake.read(tables.INTERACTIONS).where("event_type = 'purchase'").select("user_id", "item_id").toPandas()
+    bought = (
+        demo_lake.read(tables.INTERACTIONS)
+        .where("event_type = 'purchase'")
+        .select("user_id", "item_id")
+        .toPandas()
+    )
     assert lists.merge(bought, on=["user_id", "item_id"]).empty
     unavailable = {row["item_id"] for row in demo_lake.read(tables.ITEMS).where("NOT available").collect()}
     assert unavailable.isdisjoint(lists["item_id"])
 
 
 def test_two_rounds_were_measured_and_the_night_beats_its_peers(demo_lake: Lake) -> None:
-    metrics = {(row["metric"], row["slice"]): row["value"] for row in demo_lake.read(tables.METRICS).collect()}
+    metrics = {
+        (row["metric"], row["slice"]): row["value"] for row in demo_lake.read(tables.METRICS).collect()
+    }
     rounds = {slice_ for metric, slice_ in metrics if metric == "optimize.round.validation_ndcg@10"}
     assert {"round=1", "round=2"} <= rounds
     ours = metrics["evaluate.isrf.NDCG@10", "all"]

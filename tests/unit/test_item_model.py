@@ -49,7 +49,9 @@ def test_moments_of_one_short_history() -> None:
     np.testing.assert_allclose(result.ff.toarray(), np.ones((3, 3)))
 
 
-@given(st.lists(st.permutations(range(7)).flatmap(lambda p: st.integers(0, 7).map(lambda n: p[:n])), min_size=1))
+@given(
+    st.lists(st.permutations(range(7)).flatmap(lambda p: st.integers(0, 7).map(lambda n: p[:n])), min_size=1)
+)
 def test_moments_equal_the_loops(histories: list[list[int]]) -> None:
     result = moments(histories, 7)
     for found, expected in zip((result.xx, result.xy, result.ff), written_out(histories, 7), strict=True):

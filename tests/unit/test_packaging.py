@@ -66,7 +66,17 @@ def test_spark_and_vllm_are_asked_for_by_extras_alone(wheel: Path) -> None:
     assert "isrf = isrf_pipeline.cli.main:main" in entry_points
     requirements = metadata.get_all("Requires-Dist") or []
     core = {re.split(r"[^A-Za-z0-9_.-]", line)[0].lower() for line in requirements if "extra ==" not in line}
-    assert core == {"jinja2", "numpy", "pandas", "psutil", "pyarrow", "pydantic", "pyyaml", "scipy"}
+    assert core == {
+        "jinja2",
+        "numpy",
+        "pandas",
+        "psutil",
+        "pyarrow",
+        "pydantic",
+        "pyyaml",
+        "scipy",
+        "threadpoolctl",
+    }
     for package, extra in (
         ("pyspark", "spark"),
         ("vllm", "llm"),

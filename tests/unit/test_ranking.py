@@ -52,7 +52,9 @@ def block(
     )
 
 
-def listed(rows: pa.RecordBatch, weights: FusionWeights, only_available: bool = False) -> list[dict[str, object]]:
+def listed(
+    rows: pa.RecordBatch, weights: FusionWeights, only_available: bool = False
+) -> list[dict[str, object]]:
     parts = ranking.block_scores(rows, model(), weights, GRAPH, OPTIMIZE)
     return ranking._ranked_block(rows, parts, model(), weights, GRAPH, 5, only_available).to_pylist()
 
@@ -103,12 +105,18 @@ def test_excluded_and_unavailable_items_are_never_listed() -> None:
 
 
 @given(
-    st.lists(st.permutations(range(5)).flatmap(lambda p: st.integers(0, 4).map(lambda n: p[:n])), min_size=1, max_size=4),
+    st.lists(
+        st.permutations(range(5)).flatmap(lambda p: st.integers(0, 4).map(lambda n: p[:n])),
+        min_size=1,
+        max_size=4,
+    ),
     st.floats(0, 1),
     st.floats(0, 1),
     st.floats(0, 1),
 )
-def test_shares_add_up_and_lists_are_sorted(codes: list[list[int]], semantic: float, implicit: float, back: float) -> None:
+def test_shares_add_up_and_lists_are_sorted(
+    codes: list[list[int]], semantic: float, implicit: float, back: float
+) -> None:
     rows = listed(block(codes, [{2: 1.0, 3: 0.5} for _ in codes]), FusionWeights(semantic, implicit, back))
     for row in rows:
         assert row["explicit_share"] + row["implicit_share"] == pytest.approx(1)
