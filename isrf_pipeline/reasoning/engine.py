@@ -66,8 +66,8 @@ class VllmEngine:
                 enable_prefix_caching=True,
                 disable_log_stats=True,
                 use_tqdm_on_load=False,
-                # Bounded texts are patterns: xgrammar spends 9 ms a token on their masks, guidance .5 ms. Blanks are
-                # forbidden only as the engine's own setting; a small model loops on them.
+                # Bounded texts are patterns: xgrammar takes longer for their masks than the model for a token.
+                # Blanks are forbidden only as the engine's own setting; a small model loops on them.
                 structured_outputs_config={
                     "backend": "guidance",
                     "disable_any_whitespace": True,

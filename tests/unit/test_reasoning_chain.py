@@ -12,7 +12,7 @@ from isrf_pipeline.reasoning.steps import Step, chain_of
 MODEL = ModelIdentity.of(EngineSettings())
 STEPS = chain_of("item", "chained")
 FORWARD = json.dumps({"who_for": "Travellers who love to pack light"})
-BACKWARD = json.dumps({"who_not_for": "People who want loud logos"})
+BACKWARD = json.dumps({"who_not_for": "People who prefer loud logos"})
 SYNTHESIS = json.dumps(
     {"feature": "A light silk scarf for elegant travellers", "tags": ["silk", "travel", "light"]}
 )
@@ -55,7 +55,7 @@ def test_each_step_is_asked_once_for_the_whole_batch_and_reads_the_earlier_answe
     assert [kind for kind, _ in model.asked] == ["item.forward", "item.backward", "item.synthesis"]
     assert [len(users) for _, users in model.asked] == [2, 2, 2]
     assert "Who would enjoy it: Travellers who love to pack light" in model.asked[1][1][0]
-    assert "Who would not: People who want loud logos" in model.asked[2][1][0]
+    assert "Who would not: People who prefer loud logos" in model.asked[2][1][0]
     assert [row.status for row in rows] == ["ok"] * 6
     assert len({row.fingerprint for row in rows}) == 6
 
