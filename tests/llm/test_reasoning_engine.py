@@ -55,6 +55,11 @@ def observed_engine(log: Path) -> Callable[[Any], Any]:
 
         from isrf_pipeline.reasoning import engine as module
 
+        try:
+            with open(f"{path}.end") as file:  # noqa: PTH123
+                idle = time.time() - float(file.read())
+        except FileNotFoundError:
+            idle = 0.0
         started = not module._ENGINES
         engine = module.engine_of_this_process(settings)
 
@@ -65,11 +70,6 @@ def observed_engine(log: Path) -> Callable[[Any], Any]:
                     file.write(str(time.time()))
                 return answered
 
-        try:
-            with open(f"{path}.end") as file:  # noqa: PTH123
-                idle = time.time() - float(file.read())
-        except FileNotFoundError:
-            idle = 0.0
         with open(path, "a") as file:  # noqa: PTH123
             file.write(f"{os.getpid()} {started} {idle}\n")
         return Observed()
