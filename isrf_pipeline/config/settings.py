@@ -199,6 +199,11 @@ class OptimizeSettings(Section):
     semantic_weights: list[float] = Field(
         default_factory=lambda: [0.0, 0.1, 0.2], description="Validation chooses one of these."
     )
+    validation_clients: int = Field(
+        default=10_000,
+        ge=100,
+        description="At most so many clients, drawn by a hash of their identifier, judge rounds and weights.",
+    )
 
 
 class RecommendSettings(Section):

@@ -18,6 +18,7 @@ from isrf_pipeline.errors import InputRefusedError, UsageError
 from isrf_pipeline.evaluation.memory import PeakMemory
 from isrf_pipeline.evaluation.peers import PEERS
 from isrf_pipeline.lake import Lake, tables
+from isrf_pipeline.logs import log_event
 from isrf_pipeline.session import build_session
 from isrf_pipeline.stages.context import StageContext
 from isrf_pipeline.stages.registry import load_stage
@@ -91,8 +92,10 @@ def run_benchmark(
             stage = load_stage(name)
             stage.run(StageContext(spark, effective.settings, lake, _RUN_DATE, f"benchmark-{lake_root.name}"))
             spark.catalog.clearCache()
+            spent = round(time.perf_counter() - started, 2)
+            log_event("stage_finished", stage=name, seconds=spent)
             if name in TIMED_STAGES:
-                seconds[name] = round(time.perf_counter() - started, 2)
+                seconds[name] = spent
                 # Peers run inside evaluate; what they need is not ours.
                 peak = memory.peak_mb
     seconds["total"] = round(sum(seconds.values()), 2)

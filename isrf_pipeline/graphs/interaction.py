@@ -72,14 +72,22 @@ def item_edges(
     relation
         followed_by or similar_meaning.
     """
-    entries = matrix.tocoo()
+    from pyspark.sql import functions as F
+
+    # One row a source on its way to Spark: a row an edge would arrive as a thousand small partitions, and be written
+    # as a thousand small files.
+    matrix = matrix.tocsr()
     vertices = pa.array(["i:" + item for item in item_ids.tolist()])
-    edges = pa.table(
+    offsets = pa.array(matrix.indptr.astype(np.int32))
+    packed = pa.table(
         {
-            "src": vertices.take(pa.array(entries.row)),
-            "dst": vertices.take(pa.array(entries.col)),
-            "relation": pa.repeat(relation, entries.nnz),
-            "weight": pa.array(entries.data.astype(np.float32)),
+            "src": vertices,
+            "dst": pa.ListArray.from_arrays(offsets, vertices.take(pa.array(matrix.indices))),
+            "weight": pa.ListArray.from_arrays(offsets, pa.array(matrix.data.astype(np.float32))),
         }
     )
-    return spark.createDataFrame(edges)
+    return (
+        spark.createDataFrame(packed)
+        .select("src", F.explode(F.arrays_zip("dst", "weight")).alias("edge"))
+        .select("src", "edge.dst", F.lit(relation).alias("relation"), "edge.weight")
+    )

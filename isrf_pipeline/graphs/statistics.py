@@ -23,6 +23,7 @@ def graph_statistics(vertices: DataFrame, edges: DataFrame) -> dict[tuple[str, s
     dict
         (metric, slice) to value. Slices of ``vertices`` and ``degree.{min,median,mean,max}`` are kinds of vertices,
         one without edges having degree 0; slices of ``edges`` and ``weight.{mean,p10,p50,p90}`` are relations.
+        Percentiles are of weights rounded to four significant digits.
     """
     from graphframes import GraphFrame
     from pyspark.sql import functions as F
@@ -40,12 +41,18 @@ def graph_statistics(vertices: DataFrame, edges: DataFrame) -> dict[tuple[str, s
             F.max(degree).alias("degree.max"),
         )
     )
-    by_relation = graph.edges.groupBy("relation").agg(
-        F.count("*").alias("edges"),
-        F.avg("weight").alias("weight.mean"),
-        F.percentile("weight", 0.1).alias("weight.p10"),
-        F.percentile("weight", 0.5).alias("weight.p50"),
-        F.percentile("weight", 0.9).alias("weight.p90"),
+    # Exact percentiles keep every distinct value in memory: rounded, there are some thousands and not millions.
+    digits = F.pow(F.lit(10.0), F.lit(3) - F.floor(F.log10(F.abs("weight"))))
+    rounded = F.when(F.col("weight") == 0, 0.0).otherwise(F.round(F.col("weight") * digits) / digits)
+    counted = graph.edges.groupBy("relation", rounded.alias("weight")).agg(
+        F.count("*").alias("edges"), F.sum(F.col("weight").cast("double")).alias("total")
+    )
+    by_relation = counted.groupBy("relation").agg(
+        F.sum("edges").alias("edges"),
+        (F.sum("total") / F.sum("edges")).alias("weight.mean"),
+        F.percentile("weight", 0.1, F.col("edges")).alias("weight.p10"),
+        F.percentile("weight", 0.5, F.col("edges")).alias("weight.p50"),
+        F.percentile("weight", 0.9, F.col("edges")).alias("weight.p90"),
     )
     values: dict[tuple[str, str], float] = {}
     # One row a kind and a relation: a handful.

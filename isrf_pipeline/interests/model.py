@@ -49,8 +49,8 @@ class InterestModel:
 
     @property
     def rows_at_once(self) -> int:
-        """Clients scored in one dense block of at most 64 MiB."""
-        return max(1, 2**24 // max(1, self.n_items))
+        """Clients scored in one dense block: 2 MiB, so that passes over it stay within a core's cache."""
+        return max(1, 2**19 // max(1, self.n_items))
 
 
 def load_interest_model(
@@ -85,15 +85,10 @@ def load_interest_model(
     for item, clients in zip(counts.column(0).to_pylist(), counts.column(1).to_pylist(), strict=True):
         if item in codes:
             popularity[codes[item]] = clients
-    between = edges.where("relation IN ('followed_by', 'similar_meaning')").toArrow()
-    matrices = {}
-    for relation in ("followed_by", "similar_meaning"):
-        mask = np.asarray(between.column("relation")) == relation
-        source = _codes_of(np.asarray(between.column("src"))[mask], codes)
-        target = _codes_of(np.asarray(between.column("dst"))[mask], codes)
-        weights = np.asarray(between.column("weight"), dtype=np.float32)[mask]
-        matrices[relation] = sparse.csr_matrix((weights, (source, target)), shape=(len(ids), len(ids)))
-        matrices[relation].sort_indices()
+    matrices = {
+        relation: _edge_matrix(edges.where(F.col("relation") == relation), ids)
+        for relation in ("followed_by", "similar_meaning")
+    }
     return InterestModel(
         ids, matrices["followed_by"], matrices["similar_meaning"], embeddings, popularity, available
     )
@@ -116,5 +111,21 @@ def embedding_matrix(column: object) -> NDArray[np.float32]:
     return values.reshape(len(lists), -1) if len(lists) else np.zeros((0, 1), np.float32)
 
 
-def _codes_of(vertices: NDArray[np.object_], codes: dict[str, int]) -> NDArray[np.int32]:
-    return np.fromiter((codes[vertex[2:]] for vertex in vertices), np.int32, len(vertices))
+def _edge_matrix(edges: DataFrame, item_ids: NDArray[np.str_]) -> sparse.csr_matrix:
+    """Edges between items as an (items, items) float32 matrix; identifiers become codes in Spark, by the million."""
+    import pyarrow as pa
+    from pyspark.sql import functions as F
+
+    n = len(item_ids)
+    codes = edges.sparkSession.createDataFrame(
+        pa.table({"vertex": ["i:" + item for item in item_ids.tolist()], "code": np.arange(n, dtype=np.int32)})
+    )
+    coded = edges
+    for end in ("src", "dst"):
+        named = codes.select(F.col("vertex").alias(end), F.col("code").alias(f"{end}_code"))
+        coded = coded.join(F.broadcast(named), end)
+    entries = coded.select("src_code", "dst_code", F.col("weight").cast("float").alias("weight")).toArrow()
+    source, target, weights = (column.to_numpy() for column in entries.columns)
+    matrix = sparse.csr_matrix((weights, (source, target)), shape=(n, n), dtype=np.float32)
+    matrix.sort_indices()
+    return matrix

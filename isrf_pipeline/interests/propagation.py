@@ -54,11 +54,12 @@ def rows_to_csr(codes: pa.ListArray, values: NDArray[np.float32], n_items: int) 
     """Lists of item codes and their values, row by row, as a (rows, n_items) matrix; repeated codes add up."""
     offsets = codes.offsets.to_numpy().astype(np.int64)
     indices = codes.flatten().to_numpy(zero_copy_only=False)
-    # Copies: what comes from Arrow is read-only, and sorting works in place.
-    values, indices = values.astype(np.float32), indices.astype(np.int32)
-    matrix = sparse.csr_matrix((values, indices, offsets - offsets[0]), shape=(len(codes), n_items))
-    matrix.sum_duplicates()
-    return matrix
+    matrix = sparse.csr_matrix(
+        (values.astype(np.float32), indices.astype(np.int32), offsets - offsets[0]),
+        shape=(len(codes), n_items),
+    )
+    # A product adds up what is repeated in linear time and in the given order; sum_duplicates would sort.
+    return matrix @ sparse.identity(n_items, np.float32, format="csr")
 
 
 def history_matrix(
@@ -144,10 +145,18 @@ def explicit_scores(
 
 
 def normalise_rows(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Divide each row by its largest value."""
+    """Divide each row by its largest value; a row without a positive value stays as it is."""
     matrix = matrix.tocsr()
-    largest = np.asarray(matrix.max(axis=1).todense()).ravel() if matrix.nnz else np.zeros(matrix.shape[0])
-    return sparse.diags((1 / np.maximum(largest, 1e-9)).astype(np.float32)) @ matrix
+    lengths = np.diff(matrix.indptr)
+    largest = np.ones(matrix.shape[0], np.float32)
+    filled = np.flatnonzero(lengths)
+    if len(filled):
+        # scipy's own max sorts all indices first.
+        largest[filled] = np.maximum.reduceat(matrix.data, matrix.indptr[filled])
+    scale = 1 / np.where(largest > 0, largest, 1).astype(np.float32)
+    return sparse.csr_matrix(
+        (matrix.data * np.repeat(scale, lengths), matrix.indices, matrix.indptr), shape=matrix.shape
+    )
 
 
 def strongest(matrix: sparse.csr_matrix, count: int) -> tuple[pa.ListArray, pa.ListArray]:
@@ -159,17 +168,22 @@ def strongest(matrix: sparse.csr_matrix, count: int) -> tuple[pa.ListArray, pa.L
         Codes (int32) and values (float32).
     """
     matrix = matrix.tocsr()
-    codes, values, lengths = [], [], []
-    for row in range(matrix.shape[0]):
-        data = matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]]
-        indices = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]
-        order = np.lexsort((indices, -data))[:count]
-        codes.append(indices[order])
-        values.append(data[order])
-        lengths.append(len(order))
+    kept = np.ones(matrix.nnz, dtype=bool)
+    for row in np.flatnonzero(np.diff(matrix.indptr) > count):
+        start, stop = matrix.indptr[row], matrix.indptr[row + 1]
+        values = matrix.data[start:stop]
+        # All that equal the last one admitted stay in: the sort below decides between them by code.
+        kept[start:stop] = values >= np.partition(values, len(values) - count)[len(values) - count]
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))[kept]
+    codes, values = matrix.indices[kept], matrix.data[kept]
+    order = np.lexsort((codes, -values, rows))
+    rows, codes, values = rows[order], codes[order], values[order]
+    lengths = np.bincount(rows, minlength=matrix.shape[0])
+    place = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    listed = place < count
+    lengths = np.minimum(lengths, count)
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32), pa.int32())
-    flat_codes = np.concatenate(codes).astype(np.int32) if codes else np.zeros(0, np.int32)
-    flat_values = np.concatenate(values).astype(np.float32) if values else np.zeros(0, np.float32)
-    return pa.ListArray.from_arrays(offsets, pa.array(flat_codes)), pa.ListArray.from_arrays(
-        offsets, pa.array(flat_values)
+    return (
+        pa.ListArray.from_arrays(offsets, pa.array(codes[listed].astype(np.int32))),
+        pa.ListArray.from_arrays(offsets, pa.array(values[listed].astype(np.float32))),
     )

@@ -106,21 +106,22 @@ def held_out_ndcg(
             for start in range(0, batch.num_rows, items.rows_at_once):
                 block = batch.slice(start, items.rows_at_once)
                 target = block.column("target").to_numpy(zero_copy_only=False).astype(np.int64)
+                excluded = _excluded(block)
+                history = history_matrix(
+                    block.column("codes"), block.column("weights"), items.n_items, graph.decay, graph.window
+                )
                 group = group_matrix(block, items.n_items).toarray()
+                head = group_matrix(block, items.n_items, optimize.guide_items)
                 # Parts that several options share are computed once.
                 base: dict[tuple[float, float], NDArray[np.float32]] = {}
                 for position, option in enumerate(options):
                     key = (option.semantic, option.feedback)
                     if key not in base:
-                        parts = block_scores(
-                            block,
-                            items,
-                            FusionWeights(option.semantic, 0.0, option.feedback),
-                            graph,
-                            optimize,
+                        parts = score_parts(
+                            history, head, items, FusionWeights(option.semantic, 0.0, option.feedback)
                         )
                         base[key] = parts.explicit + parts.implicit
-                    ranks = ranks_of(base[key] + option.implicit * group, target, _excluded(block))
+                    ranks = ranks_of(base[key] + option.implicit * group, target, excluded)
                     gain = np.where(ranks <= 10, 1 / np.log2(ranks + 1.0), 0.0)
                     yield pa.RecordBatch.from_pydict(
                         {
@@ -177,11 +178,12 @@ def ranks_of(
     """
     rows = np.arange(len(target))
     own = scores[rows, target].copy()
-    above: NDArray[np.int64] = (scores >= own[:, None]).sum(axis=1)
-    for row, codes in enumerate(excluded):
-        others = codes[codes != target[row]]
-        above[row] -= int((scores[row, others] >= own[row]).sum())
-    return above
+    above = np.count_nonzero(scores >= own[:, None], axis=1)
+    owner = np.repeat(rows, [len(codes) for codes in excluded])
+    others = np.concatenate(excluded) if excluded else np.zeros(0, np.int32)
+    not_ranked = (scores[owner, others] >= own[owner]) & (others != target[owner])
+    result: NDArray[np.int64] = above - np.bincount(owner, not_ranked, len(target)).astype(np.int64)
+    return result
 
 
 def _excluded(block: pa.RecordBatch) -> list[NDArray[np.int32]]:

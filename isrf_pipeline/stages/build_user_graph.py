@@ -47,6 +47,10 @@ def run(ctx: StageContext) -> None:
     )
     if graph.segments:
         values.update(_write_segments(ctx, events, embeddings, texts))
+    else:
+        # Later stages read both tables; what a night with other settings wrote must not stay.
+        for table in (SEGMENT_MEMBERS, SEGMENTS):
+            ctx.write(table, ctx.spark.createDataFrame([], table.ddl()))
     ctx.write_metrics("user_graph", values)
 
 

@@ -42,6 +42,8 @@ def run(ctx: StageContext) -> None:
         .distinct()
         .join(F.broadcast(codes), "item_id")
         .select("user_id", F.col("code").alias("target"))
+        .orderBy(F.xxhash64("user_id"), "user_id")
+        .limit(settings.optimize.validation_clients)
         .persist()
     )
     measured = targets.count()
@@ -69,7 +71,8 @@ def run(ctx: StageContext) -> None:
             settings.recommend.candidates,
         ).persist()
         inputs = with_group(histories, group).withColumn("excluded", F.col("codes"))
-        metrics["round.alignment", f"round={round_}"] = mean_alignment(inputs, shared, guidance)
+        sample = inputs.orderBy(F.xxhash64("user_id"), "user_id").limit(settings.optimize.validation_clients)
+        metrics["round.alignment", f"round={round_}"] = mean_alignment(sample, shared, guidance)
         if measured:
             values = held_out_ndcg(
                 inputs.join(targets, "user_id"),
