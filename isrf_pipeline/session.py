@@ -70,6 +70,9 @@ def build_session(settings: Settings) -> SparkSession:
     jars = resolved_jars()
     if jars is not None and "spark.jars.packages" not in options and not _under_spark_submit():
         options["spark.jars"] = ",".join(jars.jars)
+    if "spark.driver.extraJavaOptions" not in options and not _under_spark_submit():
+        # A batch cares for throughput; the default collector keeps threads of its own busy beside the tasks.
+        options["spark.driver.extraJavaOptions"] = "-XX:+UseParallelGC"
     for key, value in options.items():
         builder = builder.config(key, value)
     try:

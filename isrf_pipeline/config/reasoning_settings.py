@@ -96,6 +96,10 @@ class EmbeddingSettings(Section):
     batch_size: int = Field(default=64, ge=1, description="Texts that are encoded together.")
     max_tokens: int = Field(default=64, ge=16, description="Texts are cut to so many tokens.")
     partitions: int | None = Field(default=None, description="Parallel encoders; None is one a core.")
+    leave_out_attributes: list[str] = Field(
+        default_factory=list,
+        description="Attributes whose values are not embedded, such as copies of the title.",
+    )
     feature_weight: float = Field(
         default=0.5,
         ge=0,

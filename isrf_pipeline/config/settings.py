@@ -137,7 +137,7 @@ class InteractionGraphSettings(Section):
         description="Up to so many items the model is solved in closed form on the driver.",
     )
     edges_per_item: int = Field(
-        default=200, ge=1, description="Strongest item-item edges kept for each article."
+        default=100, ge=1, description="Strongest item-item edges kept for each article."
     )
     semantic_neighbours: int = Field(
         default=20, ge=1, description="Edges to the articles nearest in meaning, for each article."
@@ -193,14 +193,14 @@ class OptimizeSettings(Section):
     )
     guide_items: int = Field(default=20, ge=1, description="Strongest explicit items that guide a profile.")
     implicit_weights: list[float] = Field(
-        default_factory=lambda: [0.0, 0.05, 0.1, 0.2, 0.4, 0.8],
+        default_factory=lambda: [0.0, 0.1, 0.2, 0.4],
         description="Validation chooses one of these.",
     )
     semantic_weights: list[float] = Field(
-        default_factory=lambda: [0.0, 0.1, 0.2], description="Validation chooses one of these."
+        default_factory=lambda: [0.0, 0.1], description="Validation chooses one of these."
     )
     validation_clients: int = Field(
-        default=10_000,
+        default=5_000,
         ge=100,
         description="At most so many clients, drawn by a hash of their identifier, judge rounds and weights.",
     )

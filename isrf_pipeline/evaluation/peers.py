@@ -30,14 +30,16 @@ class PeerLists:
 
 
 def popularity_lists(
-    known: DataFrame, clients: DataFrame, top_n: int, settings: EvaluationSettings
+    training: DataFrame, known: DataFrame, clients: DataFrame, top_n: int, settings: EvaluationSettings
 ) -> PeerLists:
     """Rank items by the number of clients who have them, without each client's own.
 
     Parameters
     ----------
+    training
+        Distinct user_id, item_id that statistics may be taken from.
     known
-        Distinct user_id, item_id that the peer may learn from and that lists may not hold.
+        Distinct user_id, item_id that lists may not hold.
     clients
         user_id of everybody who gets a list.
     top_n
@@ -49,7 +51,7 @@ def popularity_lists(
     from pyspark.sql import functions as F
 
     started = time.perf_counter()
-    counts = known.groupBy("item_id").agg(F.count("*").alias("clients"))
+    counts = training.groupBy("item_id").agg(F.count("*").alias("clients"))
     longest = known.groupBy("user_id").count().agg(F.max("count")).first()
     head = top_n + int((longest[0] if longest is not None else 0) or 0)
     # Equal counts are ordered by a hash: at random, never in anybody's favour.
@@ -65,14 +67,16 @@ def popularity_lists(
 
 
 def mllib_als_lists(
-    known: DataFrame, clients: DataFrame, top_n: int, settings: EvaluationSettings
+    training: DataFrame, known: DataFrame, clients: DataFrame, top_n: int, settings: EvaluationSettings
 ) -> PeerLists:
     """Spark MLlib's implicit ALS with its own recommendForAllUsers, without each client's own items.
 
     Parameters
     ----------
+    training
+        Distinct user_id, item_id that the peer is fitted on.
     known
-        Distinct user_id, item_id that the peer learns from and that lists may not hold.
+        Distinct user_id, item_id that lists may not hold.
     clients
         user_id of everybody who gets a list; ALS has none for clients it has not seen.
     top_n
@@ -85,21 +89,25 @@ def mllib_als_lists(
     from pyspark.sql import functions as F
 
     started = time.perf_counter()
-    users = known.select("user_id").distinct()
-    items = known.select("item_id").distinct()
+    users = training.select("user_id").distinct()
+    items = training.select("item_id").distinct()
     user_codes = users.withColumn(
         "user", F.row_number().over(Window.orderBy(F.xxhash64("user_id")))
     ).persist()
     item_codes = items.withColumn(
         "item", F.row_number().over(Window.orderBy(F.xxhash64("item_id")))
     ).persist()
-    coded = (
-        known.join(F.broadcast(user_codes), "user_id")
-        .join(F.broadcast(item_codes), "item_id")
-        .select("user", "item", F.lit(1.0).alias("rating"))
-        .persist()
-    )
-    longest = coded.groupBy("user").count().agg(F.max("count")).first()
+
+    def coded(pairs: DataFrame) -> DataFrame:
+        return (
+            pairs.join(F.broadcast(user_codes), "user_id")
+            .join(F.broadcast(item_codes), "item_id")
+            .select("user", "item", F.lit(1.0).alias("rating"))
+            .persist()
+        )
+
+    coded_known = coded(known)
+    longest = coded_known.groupBy("user").count().agg(F.max("count")).first()
     als = ALS(
         rank=settings.als_rank,
         maxIter=settings.als_iterations,
@@ -111,12 +119,12 @@ def mllib_als_lists(
         ratingCol="rating",
         seed=0,
     )
-    model = als.fit(coded)
+    model = als.fit(coded(training))
     fitted = time.perf_counter()
     head = top_n + int((longest[0] if longest is not None else 0) or 0)
     offered = model.recommendForAllUsers(head).select("user", F.explode("recommendations").alias("offer"))
     remaining = offered.select("user", "offer.item", "offer.rating").join(
-        coded, ["user", "item"], "left_anti"
+        coded_known, ["user", "item"], "left_anti"
     )
     named = remaining.join(F.broadcast(user_codes), "user").join(F.broadcast(item_codes), "item")
     lists = _cut(named, F.col("rating").desc(), top_n).persist()
@@ -135,7 +143,7 @@ def _cut(offers: DataFrame, order, top_n: int) -> DataFrame:  # type: ignore[no-
     return offers.withColumn("rank", place).where(F.col("rank") <= top_n).select("user_id", "rank", "item_id")
 
 
-PEERS: dict[str, Callable[[DataFrame, DataFrame, int, EvaluationSettings], PeerLists]] = {
+PEERS: dict[str, Callable[[DataFrame, DataFrame, DataFrame, int, EvaluationSettings], PeerLists]] = {
     "popularity": popularity_lists,
     "mllib_als": mllib_als_lists,
 }

@@ -101,4 +101,7 @@ def with_part(interactions: DataFrame, split: SplitSettings) -> DataFrame:
 def _part(interactions: DataFrame, split: SplitSettings, name: str) -> DataFrame:
     from pyspark.sql import functions as F
 
-    return with_part(interactions, split).where(F.col("part") == name).drop("part")
+    # Whoever asks for another part of the same events, or again for this one, finds the split computed: Spark
+    # recognises the plan. The runner drops it, with whatever else a stage keeps, when the stage has ended.
+    parts = with_part(interactions, split).persist()
+    return parts.where(F.col("part") == name).drop("part")

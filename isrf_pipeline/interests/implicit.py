@@ -65,7 +65,11 @@ def group_interest(
     gathered = (
         pairs.join(packed_histories(base), "user_id")
         .groupBy("src")
-        .agg(F.collect_list(F.struct(F.xxhash64("user_id").alias("tie"), "similarity", "history")).alias("neighbours"))
+        .agg(
+            F.collect_list(F.struct(F.xxhash64("user_id").alias("tie"), "similarity", "history")).alias(
+                "neighbours"
+            )
+        )
     )
     return gathered.mapInArrow(add_up, GROUP_SCHEMA)
 
@@ -102,7 +106,8 @@ def neighbour_sums(neighbours: pa.ListArray, sharpness: float, n_items: int) -> 
     Parameters
     ----------
     neighbours
-        One list a client of structs tie (bigint: what orders the sum), similarity and history (see :func:`packed_histories`).
+        One list a client of structs tie (bigint: orders the sum), similarity and history, see
+        :func:`packed_histories`.
     sharpness
         Exponent of the similarity; a negative similarity counts as 0.
     n_items

@@ -80,7 +80,8 @@ def group_after_rounds(
     graph = settings.user_graph
     group: DataFrame | None = None
     for round_ in range(min(1, chosen_round), chosen_round + 1):
-        queries = profiles_in_round(histories, profiles, group, round_, model, settings)
+        # The search reads its queries twice.
+        queries = profiles_in_round(histories, profiles, group, round_, model, settings).persist()
         neighbours = top_similar_packed(
             queries, reference.profiles(round_), graph.neighbours, graph.block_users
         )

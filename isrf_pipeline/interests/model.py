@@ -118,7 +118,9 @@ def _edge_matrix(edges: DataFrame, item_ids: NDArray[np.str_]) -> sparse.csr_mat
 
     n = len(item_ids)
     codes = edges.sparkSession.createDataFrame(
-        pa.table({"vertex": ["i:" + item for item in item_ids.tolist()], "code": np.arange(n, dtype=np.int32)})
+        pa.table(
+            {"vertex": ["i:" + item for item in item_ids.tolist()], "code": np.arange(n, dtype=np.int32)}
+        )
     )
     coded = edges
     for end in ("src", "dst"):

@@ -38,7 +38,7 @@ class Guidance:
     @property
     def semantic_weight(self) -> float:
         """Weight of similar_meaning edges while rounds run, before validation has chosen one."""
-        return float(np.median(self.optimize.semantic_weights))
+        return max(self.optimize.semantic_weights)
 
 
 def with_group(histories: DataFrame, group: DataFrame | None) -> DataFrame:

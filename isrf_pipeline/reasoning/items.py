@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,13 +56,20 @@ def item_subjects(items: DataFrame) -> DataFrame:
     )
 
 
-def attribute_text() -> Column:
-    """Text of the catalogue's own attributes: "title | brand | categories[ | attributes][ | description]"."""
+def attribute_text(left_out: Sequence[str] = ()) -> Column:
+    """Text of the catalogue's own attributes: "title | brand | categories[ | attributes][ | description]".
+
+    Parameters
+    ----------
+    left_out
+        Names of attributes whose values are not part of it.
+    """
     from pyspark.sql import functions as F
 
-    values = F.array_join(
-        F.transform(F.array_sort(F.map_entries("attributes")), lambda entry: entry["value"]), ", "
-    )
+    entries = F.array_sort(F.map_entries("attributes"))
+    if left_out:
+        entries = F.filter(entries, lambda entry: ~entry["key"].isin(list(left_out)))
+    values = F.array_join(F.transform(entries, lambda entry: entry["value"]), ", ")
     text = F.concat_ws(
         " | ",
         _present(F.trim("title")),

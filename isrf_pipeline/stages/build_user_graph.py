@@ -50,7 +50,10 @@ def run(ctx: StageContext) -> None:
     else:
         # Later stages read both tables; what a night with other settings wrote must not stay.
         for table in (SEGMENT_MEMBERS, SEGMENTS):
-            ctx.write(table, ctx.spark.createDataFrame([], table.ddl()))
+            if ctx.lake.exists(table):
+                ctx.write(table, ctx.spark.createDataFrame([], table.ddl()))
+            else:
+                ctx.lake.create(table)
     ctx.write_metrics("user_graph", values)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from isrf_pipeline.errors import QualityGateError
 from isrf_pipeline.evaluation.metrics import ranking_metrics
 from isrf_pipeline.evaluation.peers import PEERS
-from isrf_pipeline.evaluation.split import test_events
+from isrf_pipeline.evaluation.split import test_events, training_events
 from isrf_pipeline.interests.lists import events_before_test, ranked_lists
 from isrf_pipeline.lake import tables
 from isrf_pipeline.stages.context import Stage, StageContext
@@ -36,8 +36,11 @@ def run(ctx: StageContext) -> None:
         for metric, value in ranking_metrics(lists, held_out).items():
             values[f"isrf.{metric}", "all"] = value
         asked = held_out.select("user_id")
+        training = (
+            training_events(interactions, settings.split).select("user_id", "item_id").distinct().persist()
+        )
         for name in settings.evaluation.peers:
-            peer = PEERS[name](known, asked, settings.recommend.top_n, settings.evaluation)
+            peer = PEERS[name](training, known, asked, settings.recommend.top_n, settings.evaluation)
             for metric, value in ranking_metrics(peer.lists, held_out).items():
                 values[f"{name}.{metric}", "all"] = value
             for step, seconds in peer.wall_seconds.items():

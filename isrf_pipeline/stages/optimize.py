@@ -42,10 +42,8 @@ def run(ctx: StageContext) -> None:
         .distinct()
         .join(F.broadcast(codes), "item_id")
         .select("user_id", F.col("code").alias("target"))
-        .orderBy(F.xxhash64("user_id"), "user_id")
-        .limit(settings.optimize.validation_clients)
-        .persist()
     )
+    targets = _sample(targets, "user_id", settings).persist()
     measured = targets.count()
     plain_profiles = ctx.read(tables.PROFILES).where("round = 0").select("user_id", "embedding")
     neighbours = packed_neighbours(ctx.read(tables.SIMILARITY), round_=0).persist()
@@ -62,7 +60,10 @@ def run(ctx: StageContext) -> None:
             fed_back = group if round_ > 1 else None
             profiles = profiles_in_round(histories, plain_profiles, fed_back, round_, shared, settings)
             neighbours = _rebuild_user_graph(ctx, profiles, round_)
-            metrics["round.neighbour_overlap", f"round={round_}"] = mean_neighbour_overlap(neighbours, before)
+            # A sample is small whatever the lake: broadcast, so that nobody's neighbours are shuffled for it.
+            metrics["round.neighbour_overlap", f"round={round_}"] = mean_neighbour_overlap(
+                F.broadcast(_sample(neighbours, "src", settings)), before
+            )
         group = group_interest(
             neighbours,
             histories,
@@ -71,8 +72,9 @@ def run(ctx: StageContext) -> None:
             settings.recommend.candidates,
         ).persist()
         inputs = with_group(histories, group).withColumn("excluded", F.col("codes"))
-        sample = inputs.orderBy(F.xxhash64("user_id"), "user_id").limit(settings.optimize.validation_clients)
-        metrics["round.alignment", f"round={round_}"] = mean_alignment(sample, shared, guidance)
+        metrics["round.alignment", f"round={round_}"] = mean_alignment(
+            _sample(inputs, "user_id", settings), shared, guidance
+        )
         if measured:
             values = held_out_ndcg(
                 inputs.join(targets, "user_id"),
@@ -138,6 +140,13 @@ def packed_neighbours(similarity: DataFrame, round_: int) -> DataFrame:
         .agg(F.sort_array(F.collect_list(F.struct("rank", "dst", "similarity"))).alias("n"))
         .select("src", F.col("n.dst").alias("dst"), F.col("n.similarity").alias("similarity"))
     )
+
+
+def _sample(rows: DataFrame, client: str, settings: Settings) -> DataFrame:
+    """Rows of at most ``validation_clients`` clients, the same ones whatever else is asked of them."""
+    from pyspark.sql import functions as F
+
+    return rows.orderBy(F.xxhash64(client), client).limit(settings.optimize.validation_clients)
 
 
 def _rebuild_user_graph(ctx: StageContext, profiles: DataFrame, round_: int) -> DataFrame:

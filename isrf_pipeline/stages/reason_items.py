@@ -51,7 +51,7 @@ def _embedded(ctx: StageContext, items: DataFrame, features: DataFrame) -> DataF
     from pyspark.sql import functions as F
 
     settings = ctx.settings.embedding
-    texts = items.select("item_id", attribute_text().alias("text"))
+    texts = items.select("item_id", attribute_text(settings.leave_out_attributes).alias("text"))
     if ctx.settings.reasoning.backend == "none":
         attributes = embed_texts(texts, "item_id", "text", settings)
         joined = features.join(attributes, "item_id")

@@ -45,7 +45,7 @@ def test_metrics_of_nothing_are_zero(spark: SparkSession) -> None:
 
 def test_popularity_leaves_out_what_a_client_has(spark: SparkSession) -> None:
     known = known_items(spark)
-    peer = popularity_lists(known, known.select("user_id").distinct(), 2, EvaluationSettings())
+    peer = popularity_lists(known, known, known.select("user_id").distinct(), 2, EvaluationSettings())
     lists = {(row["user_id"], row["rank"]): row["item_id"] for row in peer.lists.collect()}
     assert lists["u4", 1] == "a"
     assert lists["u4", 2] == "b"
@@ -57,7 +57,7 @@ def test_popularity_leaves_out_what_a_client_has(spark: SparkSession) -> None:
 def test_als_lists_only_unknown_items_in_order(spark: SparkSession) -> None:
     known = known_items(spark)
     peer = mllib_als_lists(
-        known, known.select("user_id").distinct(), 3, EvaluationSettings(als_rank=4, als_iterations=2)
+        known, known, known.select("user_id").distinct(), 3, EvaluationSettings(als_rank=4, als_iterations=2)
     )
     rows = peer.lists.collect()
     pairs = {(row["user_id"], row["item_id"]) for row in rows}
