@@ -46,7 +46,9 @@ def run(ctx: StageContext) -> None:
     targets = _sample(targets, "user_id", settings).persist()
     measured = targets.count()
     plain_profiles = ctx.read(tables.PROFILES).where("round = 0").select("user_id", "embedding")
-    neighbours = packed_neighbours(ctx.read(tables.SIMILARITY), round_=0).persist()
+    # Checkpoints and not the cache: a round that writes a table empties the cache of all that was read from it, and
+    # would search the round before once more.
+    neighbours = packed_neighbours(ctx.read(tables.SIMILARITY), round_=0).localCheckpoint()
     guidance = Guidance(settings.interaction_graph, settings.optimize)
     options = fusion_options(settings)
 
@@ -160,7 +162,7 @@ def _rebuild_user_graph(ctx: StageContext, profiles: DataFrame, round_: int) -> 
         tables.PROFILES, profiles.withColumn("round", F.lit(round_)), where
     )
     stored = ctx.lake.read(tables.PROFILES).where(f"round = {round_}").select("user_id", "embedding")
-    neighbours = top_similar_packed(stored, stored, graph.neighbours, graph.block_users).persist()
+    neighbours = top_similar_packed(stored, stored, graph.neighbours, graph.block_users).localCheckpoint()
     edges = neighbours.select(
         "src", F.posexplode(F.arrays_zip("dst", "similarity")).alias("place", "edge")
     ).select(
