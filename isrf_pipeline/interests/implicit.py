@@ -75,7 +75,7 @@ def group_interest(
 
 
 def packed_histories(histories: DataFrame) -> DataFrame:
-    """Histories as one binary a client, which Spark moves a hundred times faster than it takes arrays apart.
+    """Histories as one binary a client, which Spark moves as it is instead of taking arrays apart.
 
     Returns
     -------

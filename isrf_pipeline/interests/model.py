@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from isrf_pipeline.interests.histories import item_codes
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
@@ -113,18 +115,13 @@ def embedding_matrix(column: object) -> NDArray[np.float32]:
 
 def _edge_matrix(edges: DataFrame, item_ids: NDArray[np.str_]) -> sparse.csr_matrix:
     """Edges between items as an (items, items) float32 matrix; identifiers become codes in Spark, by the million."""
-    import pyarrow as pa
     from pyspark.sql import functions as F
 
     n = len(item_ids)
-    codes = edges.sparkSession.createDataFrame(
-        pa.table(
-            {"vertex": ["i:" + item for item in item_ids.tolist()], "code": np.arange(n, dtype=np.int32)}
-        )
-    )
+    codes = item_codes(edges.sparkSession, item_ids)
     coded = edges
     for end in ("src", "dst"):
-        named = codes.select(F.col("vertex").alias(end), F.col("code").alias(f"{end}_code"))
+        named = codes.select(F.concat(F.lit("i:"), "item_id").alias(end), F.col("code").alias(f"{end}_code"))
         coded = coded.join(F.broadcast(named), end)
     entries = coded.select("src_code", "dst_code", F.col("weight").cast("float").alias("weight")).toArrow()
     source, target, weights = (column.to_numpy() for column in entries.columns)
