@@ -125,6 +125,7 @@ def run_benchmark(
                     for (metric, step), value in measured.items()
                     if metric == f"evaluate.{peer}.wall_seconds"
                 },
+                "peak_rss_mb": round(measured[f"evaluate.{peer}.peak_rss_mb", "all"]),
             }
             for peer in peers
         },

@@ -32,7 +32,7 @@ class PeakMemory:
 
     def _sample(self) -> None:
         process = psutil.Process()
-        while not self._stop.wait(self._every):
+        while True:
             total = 0
             for member in [process, *process.children(recursive=True)]:
                 try:
@@ -40,3 +40,5 @@ class PeakMemory:
                 except psutil.NoSuchProcess:
                     continue
             self.peak_mb = max(self.peak_mb, total / 2**20)
+            if self._stop.wait(self._every):
+                return

@@ -50,6 +50,25 @@ class ScoreParts:
     implicit: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class BlockInterests:
+    """What is known of a block of clients; each a (clients, items) float32 sparse matrix.
+
+    Attributes
+    ----------
+    history
+        Recency-weighted history.
+    group
+        Group interest, largest value of a row 1.
+    group_head
+        The strongest items of it, which are fed back: the tail is long and says little.
+    """
+
+    history: sparse.csr_matrix
+    group: sparse.csr_matrix
+    group_head: sparse.csr_matrix
+
+
 def rows_to_csr(codes: pa.ListArray, values: NDArray[np.float32], n_items: int) -> sparse.csr_matrix:
     """Lists of item codes and their values, row by row, as a (rows, n_items) matrix; repeated codes add up."""
     offsets = codes.offsets.to_numpy().astype(np.int64)
@@ -92,27 +111,24 @@ def history_matrix(
     return matrix
 
 
-def score_parts(
-    history: sparse.csr_matrix, group: sparse.csr_matrix, model: InterestModel, weights: FusionWeights
-) -> ScoreParts:
+def score_parts(interests: BlockInterests, model: InterestModel, weights: FusionWeights) -> ScoreParts:
     """Add up explicit and implicit interest.
 
-    Explicit interest is propagated over both kinds of item edges from ``history + feedback * group``; each kind is
-    divided by its largest value for the client so that the weights mean the same for every client. What came in
-    through the feedback is implicit interest, since the client has not shown it.
+    Explicit interest is propagated over both kinds of item edges from ``history + feedback * head of group``; each
+    kind is divided by its largest value for the client so that the weights mean the same for every client. What came
+    in through the feedback is implicit interest, since the client has not shown it.
 
     Parameters
     ----------
-    history
-        (clients, items) recency-weighted history.
-    group
-        (clients, items) group interest, largest value of a row 1.
+    interests
+        What is known of each client.
     model
         Item edges and popularity.
     weights
         Weights of the parts.
     """
-    feedback = weights.feedback * group
+    history = interests.history
+    feedback = weights.feedback * interests.group_head
     explicit = np.zeros(history.shape, np.float32)
     implicit = np.zeros(history.shape, np.float32)
     for edges, weight in ((model.followed, 1.0), (model.semantic, weights.semantic)):
@@ -124,7 +140,7 @@ def score_parts(
         explicit += own * scale
         implicit += passed_on * scale
     if weights.implicit:
-        implicit += weights.implicit * group.toarray()
+        implicit += weights.implicit * interests.group.toarray()
     implicit += POPULARITY_PRIOR * model.popularity / max(float(model.popularity.max(initial=0)), 1.0)
     return ScoreParts(explicit, implicit)
 

@@ -12,7 +12,13 @@ from scipy import sparse
 
 from isrf_pipeline.config.settings import InteractionGraphSettings, OptimizeSettings
 from isrf_pipeline.interests.model import InterestModel
-from isrf_pipeline.interests.propagation import FusionWeights, ScoreParts, history_matrix, score_parts
+from isrf_pipeline.interests.propagation import (
+    BlockInterests,
+    FusionWeights,
+    ScoreParts,
+    history_matrix,
+    score_parts,
+)
 from isrf_pipeline.interests.rounds import group_matrix
 
 if TYPE_CHECKING:
@@ -65,7 +71,7 @@ def rank_items(
         for batch in batches:
             for start in range(0, batch.num_rows, items.rows_at_once):
                 block = batch.slice(start, items.rows_at_once)
-                parts = block_scores(block, items, weights, graph, optimize)
+                parts = score_parts(block_interests(block, items, graph, optimize), items, weights)
                 yield _ranked_block(block, parts, items, weights, graph, top_n, only_available)
 
     return inputs.mapInArrow(rank, RANKED_SCHEMA)
@@ -107,18 +113,15 @@ def held_out_ndcg(
                 block = batch.slice(start, items.rows_at_once)
                 target = block.column("target").to_numpy(zero_copy_only=False).astype(np.int64)
                 excluded = _excluded(block)
-                history = history_matrix(
-                    block.column("codes"), block.column("weights"), items.n_items, graph.decay, graph.window
-                )
-                group = group_matrix(block, items.n_items).toarray()
-                head = group_matrix(block, items.n_items, optimize.guide_items)
+                interests = block_interests(block, items, graph, optimize)
+                group = interests.group.toarray()
                 # Parts that several options share are computed once.
                 base: dict[tuple[float, float], NDArray[np.float32]] = {}
                 for position, option in enumerate(options):
                     key = (option.semantic, option.feedback)
                     if key not in base:
                         parts = score_parts(
-                            history, head, items, FusionWeights(option.semantic, 0.0, option.feedback)
+                            interests, items, FusionWeights(option.semantic, 0.0, option.feedback)
                         )
                         base[key] = parts.explicit + parts.implicit
                     ranks = ranks_of(base[key] + option.implicit * group, target, excluded)
@@ -143,23 +146,27 @@ def held_out_ndcg(
     return means
 
 
-def block_scores(
-    block: pa.RecordBatch,
-    items: InterestModel,
-    weights: FusionWeights,
-    graph: InteractionGraphSettings,
-    optimize: OptimizeSettings,
-) -> ScoreParts:
-    """Parts of the score for one block of clients."""
-    history = history_matrix(
-        block.column("codes"), block.column("weights"), items.n_items, graph.decay, graph.window
+def block_interests(
+    block: pa.RecordBatch, items: InterestModel, graph: InteractionGraphSettings, optimize: OptimizeSettings
+) -> BlockInterests:
+    """History and group interest of one block of clients, as matrices.
+
+    Parameters
+    ----------
+    block
+        Columns codes, weights, group_codes and group_values.
+    items
+        The item model.
+    graph, optimize
+        Decay, window and size of the feedback.
+    """
+    return BlockInterests(
+        history_matrix(
+            block.column("codes"), block.column("weights"), items.n_items, graph.decay, graph.window
+        ),
+        group_matrix(block, items.n_items),
+        group_matrix(block, items.n_items, optimize.guide_items),
     )
-    head = group_matrix(block, items.n_items, optimize.guide_items)
-    parts = score_parts(history, head, items, FusionWeights(weights.semantic, 0.0, weights.feedback))
-    if weights.implicit:
-        group = group_matrix(block, items.n_items)
-        parts = ScoreParts(parts.explicit, parts.implicit + weights.implicit * group.toarray())
-    return parts
 
 
 def ranks_of(

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from isrf_pipeline.evaluation.split import training_events
 from isrf_pipeline.graphs.interaction import graph_vertices, interaction_edges, item_edges
-from isrf_pipeline.graphs.item_model import (
-    semantic_neighbours,
-    sequence_moments,
-    solve_closed_form,
-    transition_graph,
-)
+from isrf_pipeline.graphs.item_model import semantic_neighbours, solve_closed_form, transition_graph
+from isrf_pipeline.graphs.moments import sequence_moments
 from isrf_pipeline.graphs.statistics import graph_statistics
 from isrf_pipeline.interests.histories import coded_histories, item_codes
 from isrf_pipeline.interests.model import embedding_matrix, sorted_item_ids

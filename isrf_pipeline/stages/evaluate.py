@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from isrf_pipeline.errors import QualityGateError
+from isrf_pipeline.evaluation.memory import PeakMemory
 from isrf_pipeline.evaluation.metrics import ranking_metrics
 from isrf_pipeline.evaluation.peers import PEERS
 from isrf_pipeline.evaluation.split import test_events, training_events
@@ -40,7 +41,9 @@ def run(ctx: StageContext) -> None:
             training_events(interactions, settings.split).select("user_id", "item_id").distinct().persist()
         )
         for name in settings.evaluation.peers:
-            peer = PEERS[name](training, known, asked, settings.recommend.top_n, settings.evaluation)
+            with PeakMemory() as memory:
+                peer = PEERS[name](training, known, asked, settings.recommend.top_n, settings.evaluation)
+            values[f"{name}.peak_rss_mb", "all"] = memory.peak_mb
             for metric, value in ranking_metrics(peer.lists, held_out).items():
                 values[f"{name}.{metric}", "all"] = value
             for step, seconds in peer.wall_seconds.items():

@@ -10,7 +10,7 @@ import pytest
 from scipy import sparse
 
 from isrf_pipeline.config.settings import InteractionGraphSettings, OptimizeSettings
-from isrf_pipeline.graphs import item_model
+from isrf_pipeline.graphs import moments
 from isrf_pipeline.interests.histories import coded_histories, item_codes
 from isrf_pipeline.interests.implicit import group_interest
 from isrf_pipeline.interests.model import InterestModel
@@ -64,10 +64,10 @@ def test_moments_do_not_depend_on_partitions(spark: SparkSession) -> None:
     rng = np.random.default_rng(0)
     rows = {f"u{k}": rng.permutation(30)[: rng.integers(2, 12)].tolist() for k in range(50)}
     frame = histories(spark, rows)
-    one = item_model.sequence_moments(frame.coalesce(1), 30, GRAPH)
-    many = item_model.sequence_moments(frame.repartition(5), 30, GRAPH)
+    one = moments.sequence_moments(frame.coalesce(1), 30, GRAPH)
+    many = moments.sequence_moments(frame.repartition(5), 30, GRAPH)
     codes = np.concatenate([np.array(c, np.int32) for c in rows.values()])
-    plain = item_model._moments_of(codes, np.array([len(c) for c in rows.values()]), 30, 2, 0.5)
+    plain = moments.moments_of(codes, np.array([len(c) for c in rows.values()]), 30, 2, 0.5)
     for a, b, c in zip((one.xx, one.xy, one.ff), (many.xx, many.xy, many.ff), plain, strict=True):
         np.testing.assert_allclose(a.toarray(), b.toarray(), rtol=1e-6)
         np.testing.assert_allclose(a.toarray(), c.toarray(), rtol=1e-6)

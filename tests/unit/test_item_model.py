@@ -9,16 +9,15 @@ from hypothesis import strategies as st
 
 from isrf_pipeline.config.settings import InteractionGraphSettings
 from isrf_pipeline.graphs import item_model
+from isrf_pipeline.graphs.moments import SequenceMoments, moments_of
 
 SETTINGS = InteractionGraphSettings(window=3, decay=0.5, edges_per_item=50, ridge=2.0, semantic_weight=1.5)
 
 
-def moments(histories: list[list[int]], n_items: int) -> item_model.SequenceMoments:
+def moments(histories: list[list[int]], n_items: int) -> SequenceMoments:
     codes = np.array([code for history in histories for code in history], np.int32)
     lengths = np.array([len(history) for history in histories])
-    return item_model.SequenceMoments(
-        *item_model._moments_of(codes, lengths, n_items, SETTINGS.window, SETTINGS.decay)
-    )
+    return SequenceMoments(*moments_of(codes, lengths, n_items, SETTINGS.window, SETTINGS.decay))
 
 
 def written_out(histories: list[list[int]], n_items: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

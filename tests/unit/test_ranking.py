@@ -12,7 +12,7 @@ from scipy import sparse
 from isrf_pipeline.config.settings import InteractionGraphSettings, OptimizeSettings
 from isrf_pipeline.interests import propagation, ranking
 from isrf_pipeline.interests.model import InterestModel, embedding_matrix, sorted_item_ids
-from isrf_pipeline.interests.propagation import FusionWeights
+from isrf_pipeline.interests.propagation import FusionWeights, score_parts
 
 GRAPH = InteractionGraphSettings(window=2, decay=0.5)
 OPTIMIZE = OptimizeSettings()
@@ -55,7 +55,8 @@ def block(
 def listed(
     rows: pa.RecordBatch, weights: FusionWeights, only_available: bool = False
 ) -> list[dict[str, object]]:
-    parts = ranking.block_scores(rows, model(), weights, GRAPH, OPTIMIZE)
+    interests = ranking.block_interests(rows, model(), GRAPH, OPTIMIZE)
+    parts = score_parts(interests, model(), weights)
     return ranking._ranked_block(rows, parts, model(), weights, GRAPH, 5, only_available).to_pylist()
 
 
