@@ -22,4 +22,6 @@ def unit_sum(first: Column, second: Column, weight: float) -> Column:
 
     total = F.zip_with(first, second, lambda a, b: a.cast("double") + b * F.lit(weight))
     norm = F.sqrt(F.aggregate(total, F.lit(0.0), lambda acc, x: acc + x * x))
-    return F.transform(total, lambda x: F.try_divide(x, norm)).cast("array<float>")
+    # Within a lambda the norm would be computed again for every element: 384 times a vector.
+    norms = F.array_repeat(norm, F.size(first))
+    return F.zip_with(total, norms, lambda x, n: F.try_divide(x, n)).cast("array<float>")

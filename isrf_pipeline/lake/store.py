@@ -30,6 +30,8 @@ class Lake:
         # Delta takes a table by its path only where that path is absolute.
         local = ":" not in settings.root.partition("/")[0]
         self.root = str(Path(settings.root).absolute()) if local else settings.root.rstrip("/")
+        # Nothing drops a table while a run holds the lake, and asking Delta costs a look at the files each time.
+        self._seen: set[str] = set()
 
     def address(self, table: Table) -> str:
         """Name of ``table`` for SQL statements."""
@@ -43,7 +45,12 @@ class Lake:
         return f"{self.root}/{table.name.replace('.', '/')}"
 
     def exists(self, table: Table) -> bool:
-        """Whether ``table`` has been created."""
+        """Whether ``table`` has been created; once seen, a table stays."""
+        if table.name not in self._seen and self._is_there(table):
+            self._seen.add(table.name)
+        return table.name in self._seen
+
+    def _is_there(self, table: Table) -> bool:
         if self.settings.catalog is not None:
             return bool(self.spark.catalog.tableExists(self.address(table)))
         from delta.tables import DeltaTable
