@@ -100,8 +100,11 @@ class EmbeddingSettings(Section):
         default_factory=list,
         description="Attributes whose values are not embedded, such as copies of the title.",
     )
+    title_weight: float = Field(
+        default=2.0, gt=0, description="Weight of title and description; attributes weigh 1."
+    )
     feature_weight: float = Field(
         default=0.5,
         ge=0,
-        description="Weight of the model's words beside the catalogue's own in an item's embedding.",
+        description="Weight of the model's words; attributes weigh 1.",
     )

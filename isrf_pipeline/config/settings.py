@@ -193,7 +193,7 @@ class OptimizeSettings(Section):
     )
     guide_items: int = Field(default=20, ge=1, description="Strongest explicit items that guide a profile.")
     implicit_weights: list[float] = Field(
-        default_factory=lambda: [0.0, 0.1, 0.2, 0.4],
+        default_factory=lambda: [0.0, 0.2, 0.4, 0.8],
         description="Validation chooses one of these.",
     )
     semantic_weights: list[float] = Field(

@@ -21,7 +21,7 @@ _ENCODERS: dict[str, SentenceEncoder] = {}
 
 def encoder_of_this_process(settings: EmbeddingSettings) -> SentenceEncoder:
     """Return the encoder for ``settings``, loaded if this process has none yet."""
-    key = settings.model_dump_json(exclude={"partitions", "feature_weight"})
+    key = settings.model_dump_json(include={"model", "batch_size", "max_tokens"})
     if key not in _ENCODERS:
         _ENCODERS[key] = SentenceEncoder(settings)
     return _ENCODERS[key]

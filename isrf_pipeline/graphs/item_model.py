@@ -1,8 +1,8 @@
 """The sequential item-item model: which item follows which, learned from sequences and meaning together.
 
 It is a ridge regression with a closed form. One row per prefix of a training history: ``x`` holds the last items,
-``y`` the next ones, both weighted by ``decay`` per step; ``F`` is the client-item matrix and ``E`` the centred unit
-embeddings of the items. With
+``y`` the next ones, both weighted by ``decay`` per step; ``F`` is the client-item matrix and ``E`` holds the items'
+embeddings, field by field (:func:`kernel_factor`). With
 
     A = X'X + a F'F + s EE' + r I,    C = X'Y + a F'F + s EE',    P = A^-1,    B = P C,
 
@@ -13,6 +13,7 @@ Autoencoders for Sparse Data", WWW 2019). ``B`` is item-sized: it is solved on t
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -26,8 +27,35 @@ from isrf_pipeline.graphs.moments import SequenceMoments
 _BLOCK_ITEMS = 1024
 
 
+def kernel_factor(fields: Sequence[tuple[NDArray[np.float32], float]]) -> NDArray[np.float32]:
+    """Factor of the kernel that averages how alike two items are in each field.
+
+    Parameters
+    ----------
+    fields
+        (items, dimensions) embeddings of a field, zero for items without it, and the field's weight. Rows are centred
+        and brought to unit length times the weight; a field that no item has does not count.
+
+    Returns
+    -------
+    ndarray
+        (items, dimensions of all fields): products of its rows are means of the fields' cosines by squared weight,
+        where an absent field is like nothing.
+    """
+    used = [(rows, weight) for rows, weight in fields if weight > 0 and np.any(rows)]
+    total = sum(weight**2 for _, weight in used) ** 0.5
+    parts = []
+    for rows, weight in used:
+        present = np.any(rows != 0, axis=1, keepdims=True)
+        centred = np.where(present, rows - rows.sum(axis=0) / present.sum(), 0)
+        norms = np.linalg.norm(centred, axis=1, keepdims=True)
+        parts.append(weight / total * centred / np.maximum(norms, 1e-9))
+    empty = np.zeros((len(fields[0][0]), 1))
+    return np.ascontiguousarray(np.hstack(parts or [empty]), dtype=np.float32)
+
+
 def solve_closed_form(
-    moments: SequenceMoments, embeddings: NDArray[np.float32], settings: InteractionGraphSettings
+    moments: SequenceMoments, kernel: NDArray[np.float32], settings: InteractionGraphSettings
 ) -> sparse.csr_matrix:
     """Solve the ridge regression exactly and keep each item's strongest positive successors.
 
@@ -37,8 +65,8 @@ def solve_closed_form(
     ----------
     moments
         Sums over training histories.
-    embeddings
-        (items, dimensions) unit embeddings.
+    kernel
+        (items, dimensions) factor ``E`` of the semantic kernel, see :func:`kernel_factor`.
     settings
         Weights of the kernel and of the ridge, and how many edges an item keeps.
 
@@ -48,12 +76,11 @@ def solve_closed_form(
         (items, items) float32; row = item in the history, column = item to recommend.
     """
     n = moments.xx.shape[0]
-    centred = _centred(embeddings)
     shared = settings.cooccurrence_weight * moments.ff
     # The matrix is symmetric, so the transposed view is the column order that LAPACK wants, without a copy.
     gram = (moments.xx + shared).astype(np.float32).toarray().T
     gram = linalg.blas.sgemm(
-        settings.semantic_weight, centred, centred, beta=1, c=gram, trans_b=1, overwrite_c=1
+        settings.semantic_weight, kernel, kernel, beta=1, c=gram, trans_b=1, overwrite_c=1
     )
     gram[np.diag_indices(n)] += settings.ridge
     factor = linalg.cholesky(gram, lower=True, overwrite_a=True, check_finite=False)
@@ -65,7 +92,7 @@ def solve_closed_form(
     behaviour = (moments.xy + shared).T.tocsr().astype(np.float32)
     solution = _sparse_times_dense(behaviour, inverse.T).T
     solution = linalg.blas.sgemm(
-        settings.semantic_weight, inverse @ centred, centred, beta=1, c=solution, trans_b=1, overwrite_c=1
+        settings.semantic_weight, inverse @ kernel, kernel, beta=1, c=solution, trans_b=1, overwrite_c=1
     )
     solution -= inverse * (np.diag(solution) / np.diag(inverse))[None, :]
     solution[np.diag_indices(n)] = 0
@@ -170,9 +197,3 @@ def _cut_sparse(matrix: sparse.csr_matrix, count: int) -> sparse.csr_matrix:
         values[np.argsort(-values, kind="stable")[count:]] = 0
     matrix.eliminate_zeros()
     return matrix
-
-
-def _centred(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    centred = embeddings - embeddings.mean(axis=0, keepdims=True)
-    norms = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.ascontiguousarray(centred / np.maximum(norms, 1e-9), dtype=np.float32)

@@ -104,13 +104,20 @@ def sorted_item_ids(item_ids: list[str]) -> tuple[NDArray[np.str_], NDArray[np.i
 
 
 def embedding_matrix(column: object) -> NDArray[np.float32]:
-    """Turn an Arrow column of equally long float lists into a (rows, dimensions) float32 matrix."""
+    """Turn an Arrow column of equally long float lists into a (rows, dimensions) float32 matrix; null is zeros."""
     import pyarrow as pa
 
     lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     assert isinstance(lists, pa.Array)
-    values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    return values.reshape(len(lists), -1) if len(lists) else np.zeros((0, 1), np.float32)
+    present = np.array(lists.is_valid().to_numpy(zero_copy_only=False), dtype=bool)
+    values: NDArray[np.float32] = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    if present.all() and len(lists):
+        return values.reshape(len(lists), -1)
+    filled = int(present.sum())
+    matrix = np.zeros((len(lists), len(values) // filled if filled else 1), np.float32)
+    if filled:
+        matrix[present] = values.reshape(filled, -1)
+    return matrix
 
 
 def _edge_matrix(edges: DataFrame, item_ids: NDArray[np.str_]) -> sparse.csr_matrix:

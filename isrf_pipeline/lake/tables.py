@@ -110,8 +110,10 @@ ITEM_FEATURES = Table(
         _required("tags", "array<string>", "Short recurring tags"),
         _required("origin", "string", "llm, or attributes where no model answered"),
         Column("reason", "string", "Why no model answered"),
-        _required("attribute_embedding", "array<float>", "Unit embedding of the catalogue's own text"),
-        _required("embedding", "array<float>", "Unit embedding of attributes and semantic feature together"),
+        _required("title_embedding", "array<float>", "Unit embedding of title and description"),
+        Column("attribute_embedding", "array<float>", "Unit sum of the embeddings of the attributes' values"),
+        Column("feature_embedding", "array<float>", "Unit embedding of what the model wrote"),
+        _required("embedding", "array<float>", "Unit embedding of all fields together"),
     ),
     {"origin_known": "origin IN ('llm', 'attributes')"},
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,8 +11,6 @@ if TYPE_CHECKING:
 _TITLE_CHARS = 150
 _DESCRIPTION_CHARS = 160
 _ATTRIBUTE_CHARS = 60
-#: Characters of the description that the attribute embedding reads besides title, brand and categories.
-_EMBEDDED_DESCRIPTION_CHARS = 160
 #: Items that cannot be recommended are asked for after all that can.
 _UNAVAILABLE_LAST = 10_000_000
 #: Synthesis of all steps, in whichever answer of the chain a field stands.
@@ -56,19 +53,11 @@ def item_subjects(items: DataFrame) -> DataFrame:
     )
 
 
-def attribute_text(left_out: Sequence[str] = ()) -> Column:
-    """Text of the catalogue's own attributes: "title | brand | categories[ | attributes][ | description]".
-
-    Parameters
-    ----------
-    left_out
-        Names of attributes whose values are not part of it.
-    """
+def attribute_text() -> Column:
+    """The catalogue's own words in one text: "title | brand | categories[ | attributes][ | description]"."""
     from pyspark.sql import functions as F
 
     entries = F.array_sort(F.map_entries("attributes"))
-    if left_out:
-        entries = F.filter(entries, lambda entry: ~entry["key"].isin(list(left_out)))
     values = F.array_join(F.transform(entries, lambda entry: entry["value"]), ", ")
     text = F.concat_ws(
         " | ",
@@ -76,9 +65,16 @@ def attribute_text(left_out: Sequence[str] = ()) -> Column:
         _present(F.trim("brand")),
         _present(F.array_join(F.array_distinct("categories"), " ")),
         _present(values),
-        _present(_shortened(F.col("description"), _EMBEDDED_DESCRIPTION_CHARS)),
+        description_text(),
     )
     return F.coalesce(_present(text), F.lit("article"))
+
+
+def description_text() -> Column:
+    """Beginning of the description, null where there is none."""
+    from pyspark.sql import functions as F
+
+    return _present(_shortened(F.col("description"), _DESCRIPTION_CHARS))
 
 
 def feature_text() -> Column:

@@ -160,7 +160,7 @@ def test_garbage_becomes_dead_letters_and_stops_the_run(
     assert len(rows) == 4
     assert {row.origin for row in rows} == {"attributes"}
     assert all("unparsable answer" in row.reason for row in rows)
-    assert all(row.embedding == row.attribute_embedding for row in rows)
+    assert all(row.feature_embedding is None and row.title_embedding for row in rows)
 
 
 def test_limit_takes_items_on_sale_and_the_newest_first_and_asks_for_twins_once(

@@ -153,12 +153,13 @@ def test_every_item_is_answered_or_has_a_reason(night: Night) -> None:
     answered = [row for row in rows.values() if row.origin == "llm"]
     print(f"{len(answered)} of 9 items answered, {night.items.counters.llm_tokens} tokens")
     for row in rows.values():
-        assert unit(row.embedding) and unit(row.attribute_embedding)
+        assert unit(row.embedding) and unit(row.title_embedding) and unit(row.attribute_embedding)
+        assert (row.feature_embedding is None) == (row.origin != "llm")
         assert (row.reason is None) == (row.origin == "llm")
     for row in answered:
         assert 6 <= len(row.feature.split()) <= FEATURE_WORDS
         assert row.tags and row.who_for and row.who_not_for
-        assert row.embedding != row.attribute_embedding
+        assert unit(row.feature_embedding)
     assert len(answered) >= 6, "guided decoding must make even the small model answer most of the time"
 
 

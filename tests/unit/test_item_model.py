@@ -72,7 +72,8 @@ def test_closed_form_equals_the_formula() -> None:
     rng = np.random.default_rng(3)
     histories = [rng.permutation(12)[: rng.integers(2, 9)].tolist() for _ in range(40)]
     embeddings = rng.standard_normal((12, 5)).astype(np.float32)
-    found = item_model.solve_closed_form(moments(histories, 12), embeddings, SETTINGS).toarray()
+    kernel = item_model.kernel_factor([(embeddings, 1.0)])
+    found = item_model.solve_closed_form(moments(histories, 12), kernel, SETTINGS).toarray()
 
     xx, xy, ff = written_out(histories, 12)
     centred = embeddings - embeddings.mean(axis=0)
@@ -83,6 +84,20 @@ def test_closed_form_equals_the_formula() -> None:
     expected -= inverse * (np.diag(expected) / np.diag(inverse))
     np.fill_diagonal(expected, 0)
     np.testing.assert_allclose(found, np.maximum(expected, 0), atol=2e-5)
+
+
+def test_kernel_averages_the_fields_by_hand() -> None:
+    # Centred at (1, 1) the first two titles point opposite ways and the others nowhere. Of the attributes, which the
+    # third item lacks, the first two point one way and the fourth the other.
+    title = np.array([[2, 1], [0, 1], [1, 1], [1, 1]], np.float32)
+    attributes = np.array([[2, 1], [2, 1], [0, 0], [-1, 1]], np.float32)
+    nobody_has_it = np.zeros((4, 2), np.float32)
+    kernel = item_model.kernel_factor([(title, 3.0), (attributes, 1.0), (nobody_has_it, 5.0)])
+    # Squared weights 9 and 1: (-9 + 1) / 10 between the first two.
+    expected = [[1, -0.8, 0, -0.1], [-0.8, 1, 0, -0.1], [0, 0, 0, 0], [-0.1, -0.1, 0, 0.1]]
+    np.testing.assert_allclose(kernel @ kernel.T, expected, atol=1e-6)
+    only_title = item_model.kernel_factor([(title, 3.0), (attributes, 0.0)])
+    np.testing.assert_allclose((only_title @ only_title.T)[0], [1, -1, 0, 0], atol=1e-6)
 
 
 def test_no_item_follows_itself_in_any_model() -> None:
