@@ -185,6 +185,11 @@ class OptimizeSettings(Section):
     rounds: int = Field(
         default=2, ge=2, le=10, description="Rounds in which the two interests refine each other."
     )
+    min_round_gain: float = Field(
+        default=0.01,
+        ge=0,
+        description="A later round is delivered only if validation is better by this share than any earlier one's.",
+    )
     guidance: float = Field(
         default=0.5, ge=0, description="How strongly explicit interest shapes the next round's profile."
     )

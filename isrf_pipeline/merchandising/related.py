@@ -29,13 +29,14 @@ def related_items(edges: DataFrame, count: int) -> DataFrame:
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    between = edges.where("relation IN ('followed_by', 'similar_meaning')").select(
+    known = edges.where("relation IN ('followed_by', 'similar_meaning')")
+    # Two rows an item: broadcasting them is cheaper than sorting all edges for a window.
+    largest = known.groupBy("src", "relation").agg(F.max("weight").alias("largest"))
+    between = known.join(F.broadcast(largest), ["src", "relation"]).select(
         F.expr("substring(src, 3)").alias("item_id"),
         F.expr("substring(dst, 3)").alias("related_item_id"),
         "relation",
-        (F.col("weight") / F.max("weight").over(Window.partitionBy("src", "relation")))
-        .cast("double")
-        .alias("score"),
+        (F.col("weight") / F.col("largest")).cast("double").alias("score"),
     )
     strongest = between.groupBy("item_id", "related_item_id").agg(
         F.max(F.struct("score", "relation")).alias("best")

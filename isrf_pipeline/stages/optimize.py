@@ -42,13 +42,15 @@ def run(ctx: StageContext) -> None:
         .distinct()
         .join(F.broadcast(codes), "item_id")
         .select("user_id", F.col("code").alias("target"))
+        .persist()
     )
-    targets = _sample(targets, "user_id", settings).persist()
-    measured = targets.count()
-    plain_profiles = ctx.read(tables.PROFILES).where("round = 0").select("user_id", "embedding")
+    measurable = not targets.isEmpty()
+    # Clients on whom rounds are measured; few whatever the lake, so that they may be broadcast.
+    judges = _sample((targets if measurable else histories).select("user_id").distinct(), settings).persist()
     # Checkpoints and not the cache: a round that writes a table empties the cache of all that was read from it, and
     # would search the round before once more.
-    neighbours = packed_neighbours(ctx.read(tables.SIMILARITY), round_=0).localCheckpoint()
+    neighbours = _packed_neighbours(ctx.read(tables.SIMILARITY), judges).localCheckpoint()
+    plain_profiles = ctx.read(tables.PROFILES).where("round = 0").select("user_id", "embedding")
     guidance = Guidance(settings.interaction_graph, settings.optimize)
     options = fusion_options(settings)
 
@@ -62,22 +64,21 @@ def run(ctx: StageContext) -> None:
             fed_back = group if round_ > 1 else None
             profiles = profiles_in_round(histories, plain_profiles, fed_back, round_, shared, settings)
             neighbours = _rebuild_user_graph(ctx, profiles, round_)
-            # A sample is small whatever the lake: broadcast, so that nobody's neighbours are shuffled for it.
             metrics["round.neighbour_overlap", f"round={round_}"] = mean_neighbour_overlap(
-                F.broadcast(_sample(neighbours, "src", settings)), before
+                _of(judges, neighbours, "src"), before
             )
+        # Everybody's group interest is needed only where the next round is fed with it.
+        feeds_back = 1 <= round_ < settings.optimize.rounds
         group = group_interest(
-            neighbours,
+            neighbours if feeds_back else _of(judges, neighbours, "src"),
             histories,
             model.popularity,
             settings.user_graph.sharpness,
             settings.recommend.candidates,
         ).persist()
-        inputs = with_group(histories, group).withColumn("excluded", F.col("codes"))
-        metrics["round.alignment", f"round={round_}"] = mean_alignment(
-            _sample(inputs, "user_id", settings), shared, guidance
-        )
-        if measured:
+        inputs = with_group(_of(judges, histories), group).withColumn("excluded", F.col("codes")).persist()
+        metrics["round.alignment", f"round={round_}"] = mean_alignment(inputs, shared, guidance)
+        if measurable:
             values = held_out_ndcg(
                 inputs.join(targets, "user_id"),
                 shared,
@@ -93,6 +94,7 @@ def run(ctx: StageContext) -> None:
             ]
             if without_group:
                 metrics["round.validation_ndcg@10_explicit_only", f"round={round_}"] = max(without_group)
+        inputs.unpersist()
         log_event(
             "round",
             round=round_,
@@ -122,33 +124,53 @@ def fusion_options(settings: Settings) -> list[FusionWeights]:
 def choose(
     results: list[tuple[float, int, FusionWeights]], settings: Settings
 ) -> tuple[float, int, FusionWeights]:
-    """Choose the round with the best validation NDCG, the earlier one among equals.
+    """Choose a round: a later one takes the place of an earlier one where validation is better by ``min_round_gain``.
 
-    Without validation events the last round and the middle of the configured weights are taken; their value is 0.
+    Each round costs a search among all clients in every night, and a difference of a few thousandths is noise of the
+    validation sample. Without validation events the last round and the middle of the configured weights are taken;
+    their value is 0.
+
+    Parameters
+    ----------
+    results
+        Validation NDCG, round and best weights of each round, in the order of rounds.
+    settings
+        The gain that is asked for, and what to take without results.
     """
     if results:
-        return max(results, key=lambda result: (result[0], -result[1]))
+        chosen = results[0]
+        for result in results[1:]:
+            if result[0] > chosen[0] * (1 + settings.optimize.min_round_gain):
+                chosen = result
+        return chosen
     options = fusion_options(settings)
     return 0.0, settings.optimize.rounds, options[len(options) // 2]
 
 
-def packed_neighbours(similarity: DataFrame, round_: int) -> DataFrame:
-    """One row a client with its neighbours of one round, most similar first: src, dst, similarity."""
+def _packed_neighbours(similarity: DataFrame, clients: DataFrame) -> DataFrame:
+    """Neighbours of some clients in round 0, one row a client, most similar first: src, dst, similarity."""
     from pyspark.sql import functions as F
 
     return (
-        similarity.where(F.col("round") == round_)
+        _of(clients, similarity.where("round = 0"), "src")
         .groupBy("src")
         .agg(F.sort_array(F.collect_list(F.struct("rank", "dst", "similarity"))).alias("n"))
         .select("src", F.col("n.dst").alias("dst"), F.col("n.similarity").alias("similarity"))
     )
 
 
-def _sample(rows: DataFrame, client: str, settings: Settings) -> DataFrame:
-    """Rows of at most ``validation_clients`` clients, the same ones whatever else is asked of them."""
+def _sample(clients: DataFrame, settings: Settings) -> DataFrame:
+    """At most ``validation_clients`` clients, the same ones whatever else is asked of them."""
     from pyspark.sql import functions as F
 
-    return rows.orderBy(F.xxhash64(client), client).limit(settings.optimize.validation_clients)
+    return clients.orderBy(F.xxhash64("user_id"), "user_id").limit(settings.optimize.validation_clients)
+
+
+def _of(clients: DataFrame, rows: DataFrame, key: str = "user_id") -> DataFrame:
+    """Rows whose column ``key`` names one of a few clients."""
+    from pyspark.sql import functions as F
+
+    return rows.join(F.broadcast(clients.select(F.col("user_id").alias(key))), key, "left_semi")
 
 
 def _rebuild_user_graph(ctx: StageContext, profiles: DataFrame, round_: int) -> DataFrame:
