@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from isrf_pipeline.concurrent_actions import run_together
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
@@ -56,9 +58,9 @@ def graph_statistics(vertices: DataFrame, edges: DataFrame) -> dict[tuple[str, s
     )
     values: dict[tuple[str, str], float] = {}
     # One row a kind and a relation: a handful.
-    for table in (by_kind, by_relation):
-        for row in table.collect():
-            slice_, *numbers = row
+    tables = (by_kind, by_relation)
+    for table, rows in zip(tables, run_together(by_kind.collect, by_relation.collect), strict=True):
+        for slice_, *numbers in rows:
             values.update(
                 {(name, slice_): float(value) for name, value in zip(table.columns[1:], numbers, strict=True)}
             )

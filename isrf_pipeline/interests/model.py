@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from isrf_pipeline.concurrent_actions import run_together
 from isrf_pipeline.interests.histories import item_codes
 
 if TYPE_CHECKING:
@@ -73,27 +75,27 @@ def load_interest_model(
     """
     from pyspark.sql import functions as F
 
-    rows = (
-        items.join(features.select("item_id", "embedding"), "item_id")
-        .select("item_id", "available", "embedding")
-        .toArrow()
+    described = items.join(features.select("item_id", "embedding"), "item_id").select(
+        "item_id", "available", "embedding"
     )
+    clients_of = training.groupBy("item_id").agg(F.count_distinct("user_id").alias("clients"))
+    rows, counts = run_together(described.toArrow, clients_of.toArrow)
     ids, order = sorted_item_ids(rows.column("item_id").to_pylist())
     available = np.asarray(rows.column("available").to_pylist(), dtype=bool)[order]
     embeddings = embedding_matrix(rows.column("embedding"))[order]
     codes = {item: code for code, item in enumerate(ids.tolist())}
-    counts = training.groupBy("item_id").agg(F.count_distinct("user_id").alias("clients")).toArrow()
     popularity = np.zeros(len(ids), np.float32)
     for item, clients in zip(counts.column(0).to_pylist(), counts.column(1).to_pylist(), strict=True):
         if item in codes:
             popularity[codes[item]] = clients
-    matrices = {
-        relation: _edge_matrix(edges.where(F.col("relation") == relation), ids)
-        for relation in ("followed_by", "similar_meaning")
-    }
-    return InterestModel(
-        ids, matrices["followed_by"], matrices["similar_meaning"], embeddings, popularity, available
+    coded = item_codes(edges.sparkSession, ids)
+    followed, semantic = run_together(
+        *(
+            functools.partial(_edge_matrix, edges.where(F.col("relation") == relation), coded, len(ids))
+            for relation in ("followed_by", "similar_meaning")
+        )
     )
+    return InterestModel(ids, followed, semantic, embeddings, popularity, available)
 
 
 def sorted_item_ids(item_ids: list[str]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
@@ -120,12 +122,10 @@ def embedding_matrix(column: object) -> NDArray[np.float32]:
     return matrix
 
 
-def _edge_matrix(edges: DataFrame, item_ids: NDArray[np.str_]) -> sparse.csr_matrix:
-    """Edges between items as an (items, items) float32 matrix; identifiers become codes in Spark, by the million."""
+def _edge_matrix(edges: DataFrame, codes: DataFrame, n: int) -> sparse.csr_matrix:
+    """Edges between items as an (n, n) float32 matrix; identifiers become codes in Spark, by the million."""
     from pyspark.sql import functions as F
 
-    n = len(item_ids)
-    codes = item_codes(edges.sparkSession, item_ids)
     coded = edges
     for end in ("src", "dst"):
         named = codes.select(F.concat(F.lit("i:"), "item_id").alias(end), F.col("code").alias(f"{end}_code"))

@@ -149,7 +149,8 @@ class Lake:
             Path(self.root).mkdir(parents=True, exist_ok=True)
             probe = Path(self.root) / ".isrf_write_probe"
             probe.touch()
-            probe.unlink()
+            # Tables may be created side by side.
+            probe.unlink(missing_ok=True)
         except OSError as error:
             raise EnvironmentMismatchError(
                 self.root,

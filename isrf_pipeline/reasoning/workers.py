@@ -47,6 +47,19 @@ def worker_role(spark: SparkSession, role: str) -> Iterator[None]:
             environment[ROLE_VARIABLE] = before
 
 
+def keep_workers(spark: SparkSession, role: str, workers: int = 1) -> None:
+    """Let idle workers of ``role`` live another minute, for the next stage that needs what they loaded.
+
+    Best effort: where it fails, the next stage loads it again.
+    """
+    with worker_role(spark, role):
+        called = spark.range(0, workers, 1, workers).mapInArrow(_stay, "id bigint")
+    try:
+        called.collect()
+    except Exception as error:
+        log_event("workers_not_kept", role=role, error=type(error).__name__)
+
+
 def end_workers(spark: SparkSession, role: str, workers: int = 1) -> None:
     """End idle workers of ``role`` and so return their memory at once.
 
@@ -60,6 +73,10 @@ def end_workers(spark: SparkSession, role: str, workers: int = 1) -> None:
         log_event("workers_not_ended", role=role, error=type(error).__name__)
         return
     log_event("workers_ended", role=role, pids=[row[0] for row in rows])
+
+
+def _stay(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    return batches
 
 
 def _leave(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -51,13 +51,12 @@ def run(ctx: StageContext) -> None:
         followed = transition_graph(moments, settings)
     similar = semantic_neighbours(embeddings, settings.semantic_neighbours)
 
-    ctx.write(tables.VERTICES, graph_vertices(items, clients))
     edges = (
         interaction_edges(training)
         .unionByName(item_edges(ctx.spark, followed, item_ids, "followed_by"))
         .unionByName(item_edges(ctx.spark, similar, item_ids, "similar_meaning"))
     )
-    ctx.write(tables.EDGES, edges)
+    ctx.write_together((tables.VERTICES, graph_vertices(items, clients)), (tables.EDGES, edges))
     statistics = graph_statistics(ctx.lake.read(tables.VERTICES), ctx.lake.read(tables.EDGES))
     ctx.write_metrics("interaction_graph", statistics)
 

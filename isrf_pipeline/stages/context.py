@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from isrf_pipeline.concurrent_actions import run_together
 from isrf_pipeline.config import Settings
 from isrf_pipeline.lake import Lake, Table
 
@@ -61,8 +63,17 @@ class StageContext:
 
     def write(self, table: Table, rows: DataFrame) -> None:
         """Replace ``table``: this night's rows where it has a run_date, else all rows."""
-        where = f"run_date = '{self.run_date.isoformat()}'" if "run_date" in table.column_names() else None
-        self.counters.rows_out += self.lake.overwrite(table, rows, where)
+        self.write_together((table, rows))
+
+    def write_together(self, *writes: tuple[Table, DataFrame]) -> None:
+        """As :meth:`write` for several tables that are not computed from each other, side by side."""
+
+        def overwrite(table: Table, rows: DataFrame) -> int:
+            night = f"run_date = '{self.run_date.isoformat()}'"
+            return self.lake.overwrite(table, rows, night if "run_date" in table.column_names() else None)
+
+        actions = [functools.partial(overwrite, table, rows) for table, rows in writes]
+        self.counters.rows_out += sum(run_together(*actions) if len(actions) > 1 else [actions[0]()])
 
     def append(self, table: Table, rows: DataFrame) -> None:
         """Append ``rows`` to ``table``."""

@@ -68,10 +68,12 @@ def run(ctx: StageContext) -> None:
     ctx.counters.rows_in += read
 
     before = ctx.counters.rows_out
-    ctx.write(tables.ITEMS, catalogue.accepted())
-    ctx.write(tables.INTERACTIONS, events.accepted().withColumn("run_id", F.lit(ctx.run_id)))
     labelled = [part.rows for part in (catalogue, events, people) if part is not None]
-    ctx.write(tables.QUARANTINE, quarantined_rows(labelled, ctx.run_date, ctx.run_id))
+    ctx.write_together(
+        (tables.ITEMS, catalogue.accepted()),
+        (tables.INTERACTIONS, events.accepted().withColumn("run_id", F.lit(ctx.run_id))),
+        (tables.QUARANTINE, quarantined_rows(labelled, ctx.run_date, ctx.run_id)),
+    )
     written = ctx.counters.rows_out - before
     known = people.accepted() if people is not None else None
     ctx.write(tables.CLIENTS, clients.everyone(known, events.accepted()))

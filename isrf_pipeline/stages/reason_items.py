@@ -12,7 +12,8 @@ from isrf_pipeline.reasoning.items import (
     item_subjects,
     semantic_features,
 )
-from isrf_pipeline.reasoning.waves import EngineFactory, reason_over
+from isrf_pipeline.reasoning.waves import ENGINE_ROLE, EngineFactory, reason_over
+from isrf_pipeline.reasoning.workers import keep_workers
 from isrf_pipeline.stages.context import Stage, StageContext
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def run(ctx: StageContext, engine: EngineFactory = engine_of_this_process) -> No
     The worker that holds the engine is left idle: reason_users finds it if it comes within a minute, else Spark
     ends it.
     """
+    reasoning = ctx.settings.reasoning
     items = ctx.read(tables.ITEMS)
     features = _features(ctx, items, engine).persist()
     try:
@@ -33,6 +35,9 @@ def run(ctx: StageContext, engine: EngineFactory = engine_of_this_process) -> No
         ctx.write(tables.ITEM_FEATURES, features.join(embed_fields(texts, embedding), "item_id"))
     finally:
         features.unpersist()
+    if reasoning.backend != "none" and reasoning.users.enabled:
+        # Its minute began with the last answer, and embedding took most of it.
+        keep_workers(ctx.spark, ENGINE_ROLE, reasoning.engine.workers)
 
 
 def _features(ctx: StageContext, items: DataFrame, engine: EngineFactory) -> DataFrame:

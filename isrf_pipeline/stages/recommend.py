@@ -33,13 +33,12 @@ def run(ctx: StageContext) -> None:
         members.select("user_id", "segment_id"), "user_id", "left"
     )
     night = F.lit(ctx.run_date)
-    ctx.write(tables.RECOMMENDATIONS, delivered.withColumn("run_date", night))
-
-    stored = ctx.lake.read(tables.RECOMMENDATIONS).where(F.col("run_date") == night)
-    ctx.write(
-        tables.RELATED_ITEMS,
-        related_items(ctx.read(tables.EDGES), settings.related_items).withColumn("run_date", night),
+    related = related_items(ctx.read(tables.EDGES), settings.related_items)
+    ctx.write_together(
+        (tables.RECOMMENDATIONS, delivered.withColumn("run_date", night)),
+        (tables.RELATED_ITEMS, related.withColumn("run_date", night)),
     )
+    stored = ctx.lake.read(tables.RECOMMENDATIONS).where(F.col("run_date") == night)
     heroes = hero_items(
         stored, training_events(interactions, ctx.settings.split), members, settings.hero_items
     )
