@@ -63,17 +63,16 @@ class StageContext:
 
     def write(self, table: Table, rows: DataFrame) -> None:
         """Replace ``table``: this night's rows where it has a run_date, else all rows."""
-        self.write_together((table, rows))
+        self.counters.rows_out += self._overwrite(table, rows)
 
     def write_together(self, *writes: tuple[Table, DataFrame]) -> None:
         """As :meth:`write` for several tables that are not computed from each other, side by side."""
+        actions = [functools.partial(self._overwrite, table, rows) for table, rows in writes]
+        self.counters.rows_out += sum(run_together(*actions))
 
-        def overwrite(table: Table, rows: DataFrame) -> int:
-            night = f"run_date = '{self.run_date.isoformat()}'"
-            return self.lake.overwrite(table, rows, night if "run_date" in table.column_names() else None)
-
-        actions = [functools.partial(overwrite, table, rows) for table, rows in writes]
-        self.counters.rows_out += sum(run_together(*actions) if len(actions) > 1 else [actions[0]()])
+    def _overwrite(self, table: Table, rows: DataFrame) -> int:
+        where = f"run_date = '{self.run_date.isoformat()}'" if "run_date" in table.column_names() else None
+        return self.lake.overwrite(table, rows, where)
 
     def append(self, table: Table, rows: DataFrame) -> None:
         """Append ``rows`` to ``table``."""

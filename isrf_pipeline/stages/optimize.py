@@ -64,8 +64,9 @@ def run(ctx: StageContext) -> None:
             fed_back = group if round_ > 1 else None
             profiles = profiles_in_round(histories, plain_profiles, fed_back, round_, shared, settings)
             neighbours = _rebuild_user_graph(ctx, profiles, round_)
+            # Broadcast, so that nobody else's neighbours are shuffled for the few that are measured.
             metrics["round.neighbour_overlap", f"round={round_}"] = mean_neighbour_overlap(
-                _of(judges, neighbours, "src"), before
+                F.broadcast(_of(judges, neighbours, "src")), before
             )
         # Everybody's group interest is needed only where the next round is fed with it.
         feeds_back = 1 <= round_ < settings.optimize.rounds
