@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from isrf_pipeline.config import Settings
+from isrf_pipeline.environment.model import default_model_path
 from isrf_pipeline.lake import Lake, tables
 from isrf_pipeline.reasoning.answers import FEATURE_WORDS, INTEREST_WORDS, ItemSingle
+from isrf_pipeline.reasoning.prompts import render_prompt
+from isrf_pipeline.reasoning.steps import Mode, Subject, chain_of
 from isrf_pipeline.stages import reason_items, reason_users
 from isrf_pipeline.stages.context import StageContext
 
@@ -222,3 +225,26 @@ def test_second_run_asks_nothing(night: Night) -> None:
     assert items.counters.llm_calls == users.counters.llm_calls == 0
     assert len(night.engine_rows()) == 3, "not even an engine is started"
     assert {row.user_id: row.interest for row in night.lake.read(tables.USER_FEATURES).collect()} == before
+
+
+@pytest.mark.parametrize(
+    ("subject", "mode", "blocks"),
+    [("item", "single", [2]), ("item", "chained", [1, 1, 1]), ("user", "chained", [1, 1, 1])],
+)
+def test_fixed_parts_of_prompts_fill_whole_blocks_of_the_prefix_cache(
+    subject: Subject, mode: Mode, blocks: list[int]
+) -> None:
+    """A CPU engine caches 128 tokens at a time: a few tokens short of a block, all of it is computed each time."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(default_model_path())
+    marker = "@@@"
+    filled = []
+    for step in chain_of(subject, mode):
+        values = dict.fromkeys(("title", "brand", "categories", "price", "description"), marker)
+        answers = dict.fromkeys(("who_for", "who_not_for", "likes", "avoids"), marker)
+        prompt = render_prompt(step.template, {**values, **answers, "attributes": {}, "history": []})
+        messages = [*prompt.messages()[:3], {"role": "user", "content": marker}]
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        filled.append(len(tokenizer.encode(text.split(marker)[0], add_special_tokens=False)) // 128)
+    assert filled == blocks
