@@ -17,7 +17,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 120.0
-#: Three JVMs on two cores that live for minutes: the optimizing compiler would take a third of their time.
+#: Three JVMs on two cores that live for minutes: too short for the optimizing compiler to earn what it costs.
 _SHORT_LIVED_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
