@@ -116,7 +116,7 @@ def rows() -> list[tuple[Table, list[tuple[Any, ...]]]]:
             answer("f3", "item.backward", "ok", None),
         ]),
         (tables.ITEM_FEATURES, [
-            ("i1", "For <b>riders</b>.", "Riders.", "Swimmers.", ["leather"], "llm", None, vector, None, None, vector),
+            ("i1", "A bag for <b>riders</b>.", "Riders.", None, ["leather"], "llm", None, vector, None, None, vector),
             ("i2", "A scarf.", "All.", None, [], "llm", None, vector, None, None, vector),
             ("i3", None, None, None, [], "attributes", "not valid JSON", vector, None, None, vector),
             ("i4", None, None, None, [], "attributes", None, vector, None, None, vector),

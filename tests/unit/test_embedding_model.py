@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from isrf_pipeline.config.settings import EmbeddingSettings
@@ -7,24 +8,22 @@ from isrf_pipeline.embedding import model
 from isrf_pipeline.errors import EnvironmentMismatchError
 
 
-def test_batches_hold_every_text_once_and_waste_little_padding() -> None:
-    texts = [f"text {i}" for i in range(100)]
-    lengths = [5 + (i * 37) % 60 for i in range(100)]
-    batches = model.length_batches(lengths, texts, 8)
+def test_batches_hold_every_text_once_and_one_length_each() -> None:
+    lengths = [5 + (i * 37) % 6 for i in range(100)]
+    batches = model.equal_length_batches(lengths, 8)
     assert sorted(place for batch in batches for place in batch) == list(range(100))
-    assert [len(batch) for batch in batches] == [8] * 12 + [4]
-    padded = sum(max(lengths[place] for place in batch) * len(batch) for batch in batches)
-    assert padded < 1.1 * sum(lengths)
+    assert all(len({lengths[place] for place in batch}) == 1 and len(batch) <= 8 for batch in batches)
+    assert len(batches) == sum(-(-lengths.count(length) // 8) for length in set(lengths))
 
 
-def test_batches_do_not_depend_on_the_order_of_the_rows() -> None:
-    texts = [f"text {i}" for i in range(50)]
-    lengths = [10 + i % 3 for i in range(50)]
-    forward = model.length_batches(lengths, texts, 7)
-    backward = model.length_batches(lengths[::-1], texts[::-1], 7)
-    assert [[texts[p] for p in batch] for batch in forward] == [
-        [texts[::-1][p] for p in batch] for batch in backward
-    ]
+def test_a_text_has_one_vector_whoever_else_is_encoded() -> None:
+    words = ["calf", "leather", "bag", "silk", "scarf", "wool", "coat", "evening", "gold", "ring"]
+    texts = [" ".join(words[(i + k) % 10] for k in range(1 + i % 9)) for i in range(60)]
+    encoder = model.SentenceEncoder(EmbeddingSettings())
+    together = encoder.encode(texts)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
+    for step in (7, 23, 59):
+        np.testing.assert_array_equal(encoder.encode(texts[::-1][::step]), together[::-1][::step])
 
 
 def test_missing_encoder_is_named_with_its_mend(monkeypatch: pytest.MonkeyPatch) -> None:
