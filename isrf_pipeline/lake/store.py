@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import LakeSettings
 from isrf_pipeline.errors import EnvironmentMismatchError, IsrfError, MissingTableError
@@ -32,6 +32,8 @@ class Lake:
         self.root = str(Path(settings.root).absolute()) if local else settings.root.rstrip("/")
         # Nothing drops a table while a run holds the lake, and asking Delta costs a look at the files each time.
         self._seen: set[str] = set()
+        # For the same reasons: versions of the tables that this object wrote.
+        self._versions: dict[str, int] = {}
 
     def address(self, table: Table) -> str:
         """Name of ``table`` for SQL statements."""
@@ -74,11 +76,13 @@ class Lake:
         return self.spark.table(self.address(table)).select(*table.column_names())
 
     def version(self, table: Table) -> int:
-        """Newest version of ``table``, or -1 where it does not exist."""
+        """Newest version of ``table``, that of the last write if written here; -1 where it does not exist."""
         if not self.exists(table):
             return -1
-        row = self.spark.sql(f"DESCRIBE HISTORY {self.address(table)} LIMIT 1").select("version").first()
-        return int(row[0]) if row is not None else -1
+        if table.name not in self._versions:
+            version, _ = self._last_commit(table)
+            return version
+        return self._versions[table.name]
 
     def create(self, table: Table) -> None:
         """Create ``table`` with its comments and constraints where it does not exist yet."""
@@ -130,16 +134,14 @@ class Lake:
             writer.saveAsTable(self.address(table))
         else:
             writer.save(self.path(table))
-        return self._rows_of_last_write(table)
-
-    def _rows_of_last_write(self, table: Table) -> int:
-        row = (
-            self.spark.sql(f"DESCRIBE HISTORY {self.address(table)} LIMIT 1")
-            .select("operationMetrics")
-            .first()
-        )
-        metrics: dict[str, Any] = dict(row[0] or {}) if row is not None else {}
+        self._versions[table.name], metrics = self._last_commit(table)
         return int(metrics.get("numOutputRows", 0))
+
+    def _last_commit(self, table: Table) -> tuple[int, dict[str, str]]:
+        """Version of the newest commit and what it counted."""
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.address(table)} LIMIT 1")
+        row = history.select("version", "operationMetrics").first()
+        return (int(row[0]), row[1] or {}) if row is not None else (-1, {})
 
     def _check_writable(self) -> None:
         """Say in one line that a local lake cannot be written, before Spark says it in a hundred."""
