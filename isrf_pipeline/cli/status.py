@@ -87,7 +87,15 @@ def runs_table(runs: Sequence[Sequence[Row]], conf_file: str) -> list[str]:
                     f"    {row['stage']} failed: {row['error']}",
                     f"    mend that, then go on with: {again}",
                 ]
+            elif row["status"] == "partial":
+                told.append(
+                    f"    {row['stage']} is partial: {row['error']}; the next night goes on from there"
+                )
     return told
+
+
+def _status(of_stages: set[str]) -> str:
+    return next((status for status in ("failed", "partial") if status in of_stages), "done")
 
 
 def _cells(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -99,7 +107,7 @@ def _cells(rows: Sequence[Row]) -> tuple[str, ...]:
         rows[0]["run_id"],
         str(rows[0]["run_date"]),
         f"{started:%Y-%m-%d %H:%M}",
-        "failed" if any(row["status"] == "failed" for row in rows) else "done",
+        _status({row["status"] for row in rows}),
         stages,
         duration(sum(row["seconds"] for row in rows)),
         f"{sum(row['rows_out'] or 0 for row in rows):,}",

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from isrf_pipeline.config.section import Section
+
+#: Names of attributes that tell who somebody is.
+_IDENTITY = re.compile(
+    r"name|mail|phone|mobile|address|street|birth_?da|passport|iban|(^|_)(id|ref|uuid)$", re.I
+)
 
 
 class ReasoningItems(Section):
@@ -24,14 +30,38 @@ class ReasoningUsers(Section):
     """Reasoning over clients."""
 
     enabled: bool = Field(default=True, description="Whether clients are reasoned over.")
+    tier: Literal["all", "changed", "prototypes"] = Field(
+        default="all",
+        description="all: every client has an answer of the current model and prompts. changed: a client whose "
+        "history is the same keeps the answer he has, of whichever model. prototypes: the model is asked about the "
+        "centre of each segment of the last night, and clients take their segment's text.",
+    )
+    order: Literal["recency", "value"] = Field(
+        default="recency",
+        description="Who is asked first: the most recently active, or those whose weighted events are worth most.",
+    )
+    attributes: list[str] = Field(
+        default_factory=list,
+        description="Attributes of clients that may stand in a prompt; none unless named here.",
+    )
     newest_items: int = Field(
         default=20, ge=1, description="How many of a client's newest items the model reads."
     )
     max_clients: int | None = Field(
         default=None,
         ge=0,
-        description="Ask for at most so many clients, the most recently active first; None is no limit.",
+        description="Ask for at most so many clients, in the order above; None is no limit.",
     )
+
+    @field_validator("attributes")
+    @classmethod
+    def _no_identities(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if _IDENTITY.search(name):
+                raise ValueError(
+                    f"{name} reads like an identity, and names, addresses and identifiers never enter a prompt"
+                )
+        return names
 
 
 class EngineSettings(Section):
@@ -42,8 +72,6 @@ class EngineSettings(Section):
         description="Checkpoint folder or hub name; 'bundled' is the small model of the set-up.",
     )
     revision: str = Field(default="main", description="Revision of a model from a hub.")
-    workers: int = Field(default=1, ge=1, description="Partitions, so engines, that reason at the same time.")
-    wave: int = Field(default=128, ge=1, description="Subjects whose answers are committed together.")
     max_model_len: int = Field(
         default=2048, ge=512, description="Longest prompt and answer together, in tokens."
     )
@@ -64,19 +92,111 @@ class EngineSettings(Section):
     gpu_memory_utilization: float = Field(
         default=0.9, gt=0, le=1, description="Share of a GPU's memory that the engine takes."
     )
+    gpus: int = Field(
+        default=0,
+        ge=0,
+        description="GPUs of one engine (its tensor parallelism), taken from Spark's resources; 0 leaves it to vLLM.",
+    )
+
+
+class ServerSettings(Section):
+    """A pool of OpenAI-compatible servers, as `vllm serve` starts them."""
+
+    urls: list[str] = Field(
+        default_factory=list, description="Base addresses of the servers, such as http://10.0.0.5:8000/v1."
+    )
+    served_model: str | None = Field(
+        default=None, description="Name by which the servers know the model; None is reasoning.engine.model."
+    )
+    api_key: str | None = Field(
+        default=None, description="Key that the servers ask for; write it as ${secret:NAME}."
+    )
+    concurrency: int = Field(
+        default=64, ge=1, description="Requests that one worker has under way at one server."
+    )
+    timeout_s: float = Field(
+        default=120.0, gt=0, description="Longest wait for one answer before another server is asked."
+    )
+    attempts: int = Field(
+        default=6, ge=1, description="How often one request is sent before the run gives up."
+    )
+    backoff_s: float = Field(
+        default=0.5, gt=0, description="First wait before a request is sent again; doubles each time."
+    )
+    retry_dead_after_s: float = Field(
+        default=15.0, gt=0, description="How long a server that failed is left out before it is tried again."
+    )
+
+
+class ReplaySettings(Section):
+    """Recorded answers instead of a model."""
+
+    path: str | None = Field(
+        default=None, description="JSON lines with fingerprint and text, as `isrf answers` writes them."
+    )
+
+
+class BudgetSettings(Section):
+    """What one run may spend on the language model; the next night goes on where it stopped."""
+
+    max_llm_tokens: int | None = Field(
+        default=None, ge=0, description="Prompt and output tokens of a run; None is no limit."
+    )
+    max_llm_calls: int | None = Field(default=None, ge=0, description="Calls of a run; None is no limit.")
+    max_wall_minutes: float | None = Field(
+        default=None, ge=0, description="Minutes of waves in a run; None is no limit."
+    )
+
+
+class PriceSettings(Section):
+    """What the model costs, so that `isrf plan` can name a sum; the currency is yours."""
+
+    gpu_hour: float = Field(default=0.0, ge=0, description="Price of one GPU for one hour.")
+    million_tokens_in: float = Field(default=0.0, ge=0, description="Price of a million prompt tokens.")
+    million_tokens_out: float = Field(default=0.0, ge=0, description="Price of a million output tokens.")
 
 
 class ReasoningSettings(Section):
     """The language model's part."""
 
-    backend: Literal["engine", "none"] = Field(
-        default="engine", description="none: no language model; text embeddings of the attributes stand in."
+    backend: Literal["engine", "server", "replay", "none"] = Field(
+        default="engine",
+        description="engine: vLLM in the workers. server: vLLM servers. replay: recorded answers. "
+        "none: no language model; text embeddings of the attributes stand in.",
     )
     mode: Literal["chained", "single"] = Field(
         default="chained",
         description="chained: one call a step as published. single: one guided answer holds all steps.",
     )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        description="Partitions, so engines or clients of servers, that reason at the same time.",
+    )
+    wave: int = Field(
+        default=192,
+        ge=1,
+        description="Subjects of one worker that are under way without a commit: what a killed run pays twice at most.",
+    )
+    language: str | None = Field(
+        default="en",
+        description="Language of the answers (ISO 639-1); others are dead letters. None accepts any.",
+    )
+    max_echo: float = Field(
+        default=0.8,
+        ge=0,
+        le=1,
+        description="Largest share of an answer that may be copied from the prompt.",
+    )
+    prometheus_file: str | None = Field(
+        default=None,
+        description="Text file for a node exporter, renewed after each wave; {subject} in it becomes items or users.",
+    )
     engine: EngineSettings = EngineSettings()
+    server: ServerSettings = ServerSettings()
+    replay: ReplaySettings = ReplaySettings()
+    budget: BudgetSettings = BudgetSettings()
+    price: PriceSettings = PriceSettings()
     items: ReasoningItems = ReasoningItems()
     users: ReasoningUsers = ReasoningUsers()
     max_failed_share: float = Field(
@@ -96,6 +216,10 @@ class EmbeddingSettings(Section):
     batch_size: int = Field(default=64, ge=1, description="Texts that are encoded together.")
     max_tokens: int = Field(default=64, ge=16, description="Texts are cut to so many tokens.")
     partitions: int | None = Field(default=None, description="Parallel encoders; None is one a core.")
+    cache: bool = Field(
+        default=True,
+        description="Keep vectors of texts in the lake, so that a night encodes new texts only.",
+    )
     leave_out_attributes: list[str] = Field(
         default_factory=list,
         description="Attributes whose values are not embedded, such as copies of the title.",

@@ -20,15 +20,20 @@ from isrf_pipeline.config.ingest_settings import (
     ResearchSource,
 )
 from isrf_pipeline.config.reasoning_settings import (
+    BudgetSettings,
     EmbeddingSettings,
     EngineSettings,
+    PriceSettings,
     ReasoningItems,
     ReasoningSettings,
     ReasoningUsers,
+    ReplaySettings,
+    ServerSettings,
 )
 from isrf_pipeline.config.section import Section
 
 __all__ = [
+    "BudgetSettings",
     "ClientColumns",
     "ClientSource",
     "ColumnMapping",
@@ -43,12 +48,15 @@ __all__ = [
     "ItemSource",
     "LakeSettings",
     "OptimizeSettings",
+    "PriceSettings",
     "ReasoningItems",
     "ReasoningSettings",
     "ReasoningUsers",
     "RecommendSettings",
+    "ReplaySettings",
     "ResearchSource",
     "Section",
+    "ServerSettings",
     "Settings",
     "SparkSettings",
     "SplitSettings",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from isrf_pipeline.config.settings import EmbeddingSettings
 from isrf_pipeline.embedding.encoder import embed_texts
 from isrf_pipeline.reasoning.items import description_text, feature_text
+from isrf_pipeline.stages.context import StageContext
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,7 +86,7 @@ def field_texts(items: DataFrame, features: DataFrame, left_out: Sequence[str] =
     )
 
 
-def embed_fields(texts: DataFrame, settings: EmbeddingSettings) -> DataFrame:
+def embed_fields(texts: DataFrame, settings: EmbeddingSettings, ctx: StageContext | None = None) -> DataFrame:
     """Embed items' fields and add them up.
 
     Parameters
@@ -94,6 +95,8 @@ def embed_fields(texts: DataFrame, settings: EmbeddingSettings) -> DataFrame:
         item_id, field, text; see :func:`field_texts`.
     settings
         The encoder and the weight of the model's words.
+    ctx
+        The stage whose lake keeps the texts' vectors; see :func:`isrf_pipeline.embedding.encoder.embed_texts`.
 
     Returns
     -------
@@ -107,7 +110,7 @@ def embed_fields(texts: DataFrame, settings: EmbeddingSettings) -> DataFrame:
     keyed = texts.select(F.struct("item_id", "field", "text").alias("key"), "text")
     # Sorted by text, so that the sum does not depend on how rows were partitioned.
     parts = F.sort_array(F.collect_list(F.struct("key.field", "key.text", "embedding"))).alias("parts")
-    grouped = embed_texts(keyed, "key", "text", settings).groupBy("key.item_id").agg(parts)
+    grouped = embed_texts(keyed, "key", "text", settings, ctx).groupBy("key.item_id").agg(parts)
 
     def add_up(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:

@@ -31,6 +31,26 @@ def default_model_path() -> Path:
     return isrf_home() / "models" / MODEL_NAME
 
 
+def model_path(model: str) -> str:
+    """Folder or hub name of a configured model; 'bundled' is the small one of the set-up.
+
+    Raises
+    ------
+    EnvironmentMismatchError
+        If the bundled model has not been prepared.
+    """
+    if model != "bundled":
+        return model
+    folder = default_model_path()
+    if not folder.is_dir():
+        raise EnvironmentMismatchError(
+            str(folder),
+            "the bundled model has not been prepared",
+            "run make setup, or set reasoning.engine.model",
+        )
+    return str(folder)
+
+
 def bundled_encoder_path() -> Path | None:
     """Folder of the bundled text encoder, or None where its package is not installed."""
     spec = importlib.util.find_spec(_ENCODER_MODULE)

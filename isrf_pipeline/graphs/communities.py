@@ -11,14 +11,14 @@ Weights are integers and ties go to the smaller label, so that neither row order
 
 from __future__ import annotations
 
-import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import UserGraphSettings
 from isrf_pipeline.graphs.modularity import join_communities
+from isrf_pipeline.lake.scratch import scratch_folder, stored
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame
 
 #: Similarities become integers on this scale, whose sums do not depend on their order.
 _WEIGHT_SCALE = 10_000
@@ -110,51 +110,28 @@ def propagate_labels(edges: DataFrame, rounds: int) -> DataFrame:
     from graphframes.lib import AggregateMessages as AM
     from pyspark.sql import functions as F
 
-    folder = _scratch_folder(edges.sparkSession)
-    own = edges.select(F.col("src").alias("id")).distinct().withColumn("label", F.xxhash64("id"))
-    labels = _stored(own, f"{folder}/0")
-    n_clients = labels.count()
-    for half_round in range(2 * rounds):
-        votes = GraphFrame(labels, edges).aggregateMessages(
-            F.collect_list(AM.msg).alias("votes"), sendToDst=F.struct(AM.src["label"], AM.edge["weight"])
-        )
-        turn = F.pmod(F.xxhash64("id", F.lit(half_round // 2)), F.lit(2)) == half_round % 2
-        moved = labels.join(votes, "id", "left").select(
-            "id",
-            F.when(turn & F.col("votes").isNotNull(), _winner(F.col("votes")))
-            .otherwise(F.col("label"))
-            .alias("label"),
-            F.col("label").alias("before"),
-        )
-        moved = _stored(moved, f"{folder}/{half_round + 1}")
-        changed = moved.where("label != before").count()
-        labels = moved.select("id", "label")
-        if changed < _SETTLED_SHARE * n_clients:
-            break
-    result = labels.localCheckpoint(eager=True)
-    _remove(edges.sparkSession, folder)
-    return result
-
-
-def _scratch_folder(spark: SparkSession) -> str:
-    """Folder of this propagation below the session's checkpoints, which all workers reach."""
-    return f"{spark.sparkContext.getCheckpointDir()}/communities-{uuid.uuid4().hex}"
-
-
-def _stored(frame: DataFrame, folder: str) -> DataFrame:
-    """Write a round and read it back.
-
-    A local checkpoint keeps its plan's estimate of its size, and each round's join squares that: after a few rounds
-    the planner multiplies numbers of a million digits. What is read from a file has the size of the file.
-    """
-    frame.write.parquet(folder)
-    return frame.sparkSession.read.schema(frame.schema).parquet(folder)
-
-
-def _remove(spark: SparkSession, folder: str) -> None:
-    jvm: Any = spark.sparkContext._jvm
-    path = jvm.org.apache.hadoop.fs.Path(folder)
-    path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).delete(path, True)
+    with scratch_folder(edges.sparkSession, "communities") as folder:
+        own = edges.select(F.col("src").alias("id")).distinct().withColumn("label", F.xxhash64("id"))
+        labels = stored(own, f"{folder}/0")
+        n_clients = labels.count()
+        for half_round in range(2 * rounds):
+            votes = GraphFrame(labels, edges).aggregateMessages(
+                F.collect_list(AM.msg).alias("votes"), sendToDst=F.struct(AM.src["label"], AM.edge["weight"])
+            )
+            turn = F.pmod(F.xxhash64("id", F.lit(half_round // 2)), F.lit(2)) == half_round % 2
+            moved = labels.join(votes, "id", "left").select(
+                "id",
+                F.when(turn & F.col("votes").isNotNull(), _winner(F.col("votes")))
+                .otherwise(F.col("label"))
+                .alias("label"),
+                F.col("label").alias("before"),
+            )
+            moved = stored(moved, f"{folder}/{half_round + 1}")
+            changed = moved.where("label != before").count()
+            labels = moved.select("id", "label")
+            if changed < _SETTLED_SHARE * n_clients:
+                break
+        return labels.localCheckpoint(eager=True)
 
 
 def _winner(votes: Column) -> Column:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import LakeSettings
-from isrf_pipeline.errors import EnvironmentMismatchError, IsrfError, MissingTableError
+from isrf_pipeline.errors import EnvironmentMismatchError, InputRefusedError, IsrfError, MissingTableError
 from isrf_pipeline.lake.schema import Table
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Lake:
         self.root = str(Path(settings.root).absolute()) if local else settings.root.rstrip("/")
         # Nothing drops a table while a run holds the lake, and asking Delta costs a look at the files each time.
         self._seen: set[str] = set()
+        #: Tables that have all declared columns and rules.
+        self._current: set[str] = set()
         # For the same reasons: versions of the tables that this object wrote.
         self._versions: dict[str, int] = {}
 
@@ -87,6 +89,7 @@ class Lake:
     def create(self, table: Table) -> None:
         """Create ``table`` with its comments and constraints where it does not exist yet."""
         if self.exists(table):
+            self._bring_up_to_date(table)
             return
         self._check_writable()
         if self.settings.catalog is not None:
@@ -105,6 +108,37 @@ class Lake:
         self.spark.sql(
             f"CREATE TABLE {self.address(table)} ({columns}) USING delta COMMENT '{_quoted(table.comment)}'{properties}"
         )
+        self._current.add(table.name)
+
+    def _bring_up_to_date(self, table: Table) -> None:
+        """Give a table of an older version of this package the columns and rules that came since.
+
+        Its rows have null in new columns; a column that must not be null cannot come later.
+        """
+        if table.name in self._current:
+            return
+        address = self.address(table)
+        there = set(self.spark.table(address).columns)
+        new = [column for column in table.columns if column.name not in there]
+        required = [column.name for column in new if not column.nullable]
+        if required:
+            raise InputRefusedError(
+                table.name,
+                f"was written by an older version and lacks {', '.join(required)}",
+                "drop the table; the next run writes it whole",
+            )
+        if new:
+            self._check_writable()
+            columns = ", ".join(f"`{c.name}` {c.type} COMMENT '{_quoted(c.comment)}'" for c in new)
+            self.spark.sql(f"ALTER TABLE {address} ADD COLUMNS ({columns})")
+        properties = {
+            row["key"]: row["value"] for row in self.spark.sql(f"SHOW TBLPROPERTIES {address}").collect()
+        }
+        for name, rule in table.checks.items():
+            if properties.get(f"delta.constraints.{name}") != rule:
+                self.spark.sql(f"ALTER TABLE {address} DROP CONSTRAINT IF EXISTS {name}")
+                self.spark.sql(f"ALTER TABLE {address} ADD CONSTRAINT {name} CHECK ({rule})")
+        self._current.add(table.name)
 
     def overwrite(self, table: Table, rows: DataFrame, where: str | None = None) -> int:
         """Replace all rows of ``table``, or those that fulfil ``where``, and return how many were written.

@@ -83,15 +83,21 @@ ANSWERS = Table(
             "fingerprint", "string", "SHA-256 of model, revision, prompt, schema, sampling and rendered input"
         ),
         _required("kind", "string", "Subject and step, for example item.forward"),
-        _required("subject", "string", "item_id or user_id"),
+        _required("subject", "string", "item_id, user_id or segment_id"),
+        Column(
+            "input_hash", "string", "SHA-256 of the subject's own data, whatever the prompts say beside it"
+        ),
         _required("model", "string", "Model name"),
         _required("prompt_version", "string", "Version of the prompt files"),
         Column("answer", "string", "Answer as JSON; null for a dead letter"),
         _required("status", "string", "ok or dead"),
         Column("reason", "string", "Why it is a dead letter"),
         Column("raw", "string", "Raw text of a dead letter"),
-        _required("tokens_in", "int", "Prompt tokens"),
-        _required("tokens_out", "int", "Output tokens"),
+        Column("note", "string", "What was done to get it: an input shortened, a second attempt"),
+        Column("calls", "int", "Calls of the model, 2 where it was asked for a second attempt"),
+        _required("tokens_in", "int", "Prompt tokens of all its calls"),
+        _required("tokens_out", "int", "Output tokens of all its calls"),
+        Column("tokens_cached", "int", "Prompt tokens that the engine found in its prefix cache"),
         _required("finished_at", "timestamp", "When the answer came"),
         _required("run_id", "string", "Run that asked"),
     ),
@@ -125,13 +131,27 @@ USER_FEATURES = Table(
     (
         _USER,
         Column("interest", "string", "Interest text, at most 50 words"),
-        _required("origin", "string", "llm, composed (from item features) or history (no text)"),
+        _required(
+            "origin", "string", "llm, prototype (of the segment), composed (from item features) or history"
+        ),
         Column("reason", "string", "Why no model answered"),
         Column(
             "embedding", "array<float>", "Unit embedding of the interest text; null where there is no text"
         ),
     ),
-    {"origin_known": "origin IN ('llm', 'composed', 'history')"},
+    {"origin_known": "origin IN ('llm', 'prototype', 'composed', 'history')"},
+)
+
+EMBEDDINGS = Table(
+    "reasoning.embeddings",
+    "Vector of one text by one encoder: the cache",
+    ("text_hash", "encoder"),
+    (
+        _required("text_hash", "string", "SHA-256 of the text"),
+        _required("encoder", "string", "Encoder and the number of tokens at which it cuts texts"),
+        _required("embedding", "array<float>", "Unit embedding"),
+        _required("run_id", "string", "Run that encoded it"),
+    ),
 )
 
 VERTICES = Table(
@@ -295,7 +315,7 @@ RUNS = Table(
         _required("run_id", "string", "Run"),
         _required("run_date", "date", "Night"),
         _required("stage", "string", "Stage"),
-        _required("status", "string", "done or failed"),
+        _required("status", "string", "done, partial (a budget ended it early) or failed"),
         _required("started_at", "timestamp", "Start"),
         _required("finished_at", "timestamp", "End"),
         _required("seconds", "double", "Wall time"),
@@ -306,7 +326,7 @@ RUNS = Table(
         _required("input_versions", "map<string,bigint>", "Version of each table read"),
         _required("config_hash", "string", "Hash of the effective settings"),
         _required("code_version", "string", "Version of the package"),
-        Column("error", "string", "One line of a failed stage"),
+        Column("error", "string", "One line of a failed stage, or the limit that a partial one reached"),
     ),
 )
 
@@ -332,6 +352,7 @@ ALL_TABLES: dict[str, Table] = {
         ANSWERS,
         ITEM_FEATURES,
         USER_FEATURES,
+        EMBEDDINGS,
         VERTICES,
         EDGES,
         SIMILARITY,

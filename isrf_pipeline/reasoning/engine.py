@@ -6,25 +6,29 @@ a process that has loaded torch or CUDA must not be forked.
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import importlib
+import itertools
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from isrf_pipeline.config.settings import EngineSettings
-from isrf_pipeline.environment.model import default_model_path
+from isrf_pipeline.environment.model import model_path
 from isrf_pipeline.errors import EnvironmentMismatchError, ReasoningError
-from isrf_pipeline.reasoning.chain import Completion, Generator
-from isrf_pipeline.reasoning.prompts import Prompt
+from isrf_pipeline.reasoning.conversation import AnswerRow, Backend, Completion, Conversation, Request
+from isrf_pipeline.reasoning.prompts import Message
+from isrf_pipeline.reasoning.resources import gpu_addresses
 from isrf_pipeline.reasoning.steps import Step
 
 #: Engines of this process by their settings; in practice one, for its memory returns only when the process ends.
 _ENGINES: dict[str, VllmEngine] = {}
 
 
-def engine_of_this_process(settings: EngineSettings) -> Generator:
+def engine_of_this_process(settings: EngineSettings) -> Backend:
     """Return the engine for ``settings``, started if this process has none yet.
 
     Raises
@@ -34,7 +38,7 @@ def engine_of_this_process(settings: EngineSettings) -> Generator:
     ReasoningError
         If the engine does not start.
     """
-    key = settings.model_dump_json(exclude={"workers", "wave"})
+    key = settings.model_dump_json()
     if key not in _ENGINES:
         _ENGINES[key] = VllmEngine(settings)
     return _ENGINES[key]
@@ -51,8 +55,13 @@ class VllmEngine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
+        self._names = itertools.count()
+        # Conversations whose request is with the engine, by the request's name; rows of those that came to their end.
+        self._held: dict[str, Conversation] = {}
+        self._ended: dict[str, list[AnswerRow]] = {}
+        _take_gpus(settings)
         self._vllm = _import_vllm(settings)
-        model = _model_path(settings)
+        model = model_path(settings.model)
         try:
             self._llm: Any = self._vllm.LLM(
                 model=model,
@@ -62,6 +71,7 @@ class VllmEngine:
                 max_num_seqs=settings.max_num_seqs,
                 seed=settings.seed,
                 enforce_eager=settings.enforce_eager,
+                tensor_parallel_size=max(settings.gpus, 1),
                 gpu_memory_utilization=settings.gpu_memory_utilization,
                 enable_prefix_caching=True,
                 disable_log_stats=True,
@@ -82,45 +92,100 @@ class VllmEngine:
                 "read the executor's log and correct reasoning.engine",
             ) from error
 
-    def generate(self, step: Step, prompts: Sequence[Prompt]) -> list[Completion]:
-        """Answer ``prompts``, in their order; see :class:`isrf_pipeline.reasoning.chain.Generator`."""
-        tokens = [self._tokens(prompt) for prompt in prompts]
-        room = self._settings.max_model_len - step.max_tokens
-        fitting = [place for place, ids in enumerate(tokens) if len(ids) <= room]
-        completions = [
-            Completion("", 0, 0, f"prompt of {len(ids)} tokens is over the limit of {room}") for ids in tokens
-        ]
-        if not fitting:
-            return completions
+    def carry(
+        self, conversations: Iterable[Conversation], ahead: Iterable[Conversation] = ()
+    ) -> Iterator[AnswerRow]:
+        """Carry conversations to their end; see :class:`isrf_pipeline.reasoning.conversation.Backend`.
+
+        The engine always holds twice as many requests as it works on at once, so that a place that falls free is
+        taken in the same step; a chain's next step joins as soon as the one before it is answered. What comes ahead
+        fills the places that the last stragglers of a wave leave empty, and is found again by the next call.
+        """
+        wanted = {conversation.key: conversation for conversation in conversations}
+        queue = collections.deque([*wanted.values(), *ahead])
+        self._forget_all_but({conversation.key for conversation in queue})
+        most = 2 * self._settings.max_num_seqs
         try:
-            outputs = self._llm.generate(
-                [{"prompt_token_ids": tokens[place]} for place in fitting],
-                self._sampling(step),
-                use_tqdm=False,
-            )
+            while wanted:
+                while queue and len(self._held) < most:
+                    self._begin(queue.popleft())
+                for name, completion in self._finished():
+                    self._advance(self._held.pop(name), completion)
+                for key in [key for key in self._ended if key in wanted]:
+                    del wanted[key]
+                    yield from self._ended.pop(key)
+        except BaseException:
+            # A task that is given up half-way must not leave its requests to the next one.
+            self._forget_all_but(set())
+            raise
+
+    def _begin(self, conversation: Conversation) -> None:
+        """Begin a conversation unless an earlier call has begun it."""
+        if conversation.key not in self._ended and all(
+            conversation.key != held.key for held in self._held.values()
+        ):
+            self._advance(conversation, None)
+
+    def _forget_all_but(self, keys: set[str]) -> None:
+        """Drop what was begun ahead and is not wanted any more."""
+        dropped = [name for name, conversation in self._held.items() if conversation.key not in keys]
+        if dropped:
+            self._llm.llm_engine.abort_request(dropped)
+        for name in dropped:
+            del self._held[name]
+        self._ended = {key: rows for key, rows in self._ended.items() if key in keys}
+
+    def _advance(self, conversation: Conversation, completion: Completion | None) -> None:
+        """Hand a completion over, and the request that follows it to the engine."""
+        while True:
+            outcome = conversation.advance(completion)
+            if isinstance(outcome, list):
+                self._ended[conversation.key] = outcome
+                return
+            tokens = self._tokens(outcome.messages)
+            excess = len(tokens) - (self._settings.max_model_len - outcome.step.max_tokens)
+            if excess <= 0:
+                self._held[self._submit(outcome, tokens)] = conversation
+                return
+            completion = Completion("", 0, 0, excess=excess)
+
+    def _submit(self, request: Request, tokens: list[int]) -> str:
+        name = str(next(self._names))
+        with self._engine_errors():
+            self._llm.llm_engine.add_request(name, {"prompt_token_ids": tokens}, self._sampling(request.step))
+        return name
+
+    def _finished(self) -> list[tuple[str, Completion]]:
+        """One step of the engine: names and completions of the requests that it ended."""
+        if not self._held:
+            return []
+        with self._engine_errors():
+            outputs = self._llm.llm_engine.step()
+        return [(output.request_id, _completion(output)) for output in outputs if output.finished]
+
+    @contextlib.contextmanager
+    def _engine_errors(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:
             raise ReasoningError(
                 f"model {self._settings.model}",
-                f"its engine failed in step {step.kind} ({_one_line(error)})",
+                f"its engine failed ({_one_line(error)})",
                 "read the executor's log and run the stage again, which asks only for what is missing",
             ) from error
-        for place, output in zip(fitting, outputs, strict=True):
-            completions[place] = _completion(output)
-        return completions
 
-    def _tokens(self, prompt: Prompt) -> list[int]:
-        text = self._tokenizer.apply_chat_template(
-            prompt.messages(), tokenize=False, add_generation_prompt=True
-        )
+    def _tokens(self, messages: list[Message]) -> list[int]:
+        text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return list(self._tokenizer.encode(text, add_special_tokens=False))
 
     def _sampling(self, step: Step) -> Any:
-        guided = importlib.import_module("vllm.sampling_params").StructuredOutputsParams(json=step.schema)
+        sampling = importlib.import_module("vllm.sampling_params")
         return self._vllm.SamplingParams(
             temperature=self._settings.temperature,
             seed=self._settings.seed if self._settings.temperature > 0 else None,
             max_tokens=step.max_tokens,
-            structured_outputs=guided,
+            structured_outputs=sampling.StructuredOutputsParams(json=step.schema),
+            output_kind=sampling.RequestOutputKind.FINAL_ONLY,
         )
 
 
@@ -130,7 +195,27 @@ def _completion(output: Any) -> Completion:
     if first.finish_reason != "stop":
         # A grammar can loop until the token limit: what stands there is no answer.
         failure = f"answer did not end (finish_reason {first.finish_reason})"
-    return Completion(first.text, len(output.prompt_token_ids), len(first.token_ids), failure)
+    return Completion(
+        first.text,
+        len(output.prompt_token_ids),
+        len(first.token_ids),
+        output.num_cached_tokens or 0,
+        failure,
+    )
+
+
+def _take_gpus(settings: EngineSettings) -> None:
+    """Show vLLM the GPUs that Spark gave this task and no others."""
+    if settings.gpus == 0:
+        return
+    addresses = gpu_addresses()
+    if len(addresses) < settings.gpus:
+        raise EnvironmentMismatchError(
+            f"reasoning.engine.gpus {settings.gpus}",
+            f"Spark gave the task {len(addresses)} GPUs",
+            "declare as many GPUs on each executor, or lower it",
+        )
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(addresses[: settings.gpus])
 
 
 def _number_format(configured: str) -> str:
@@ -140,19 +225,6 @@ def _number_format(configured: str) -> str:
         return configured
     flags = cpu_info.read_text(encoding="utf-8")
     return "auto" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
-
-
-def _model_path(settings: EngineSettings) -> str:
-    if settings.model != "bundled":
-        return settings.model
-    folder = default_model_path()
-    if not folder.is_dir():
-        raise EnvironmentMismatchError(
-            str(folder),
-            "the bundled model has not been prepared",
-            "run make setup, or set reasoning.engine.model",
-        )
-    return str(folder)
 
 
 def _import_vllm(settings: EngineSettings) -> Any:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 _TITLE_CHARS = 150
 _DESCRIPTION_CHARS = 160
 _ATTRIBUTE_CHARS = 60
+#: A logarithm of 1000 may fall short of 3 by its last digit.
+_ROUNDING = 1e-9
+#: A shorter identifier may as well be a size or a year.
+_LEAST_IDENTIFIER = 6
 #: Items that cannot be recommended are asked for after all that can.
 _UNAVAILABLE_LAST = 10_000_000
 #: Synthesis of all steps, in whichever answer of the chain a field stands.
@@ -35,14 +39,14 @@ def item_subjects(items: DataFrame) -> DataFrame:
 
     attributes = F.transform_values(
         F.map_from_entries(F.array_sort(F.map_entries("attributes"))),
-        lambda _, value: _shortened(value, _ATTRIBUTE_CHARS),
+        lambda _, value: _shortened(without_identity(value), _ATTRIBUTE_CHARS),
     )
     fields = F.struct(
-        _shortened(F.col("title"), _TITLE_CHARS).alias("title"),
+        _shortened(without_identity(F.col("title")), _TITLE_CHARS).alias("title"),
         F.col("brand"),
         F.array_join("categories", " > ").alias("categories"),
-        F.round("price").cast("bigint").cast("string").alias("price"),
-        _shortened(F.col("description"), _DESCRIPTION_CHARS).alias("description"),
+        price_band(F.col("price")).alias("price"),
+        _shortened(without_identity(F.col("description")), _DESCRIPTION_CHARS).alias("description"),
         attributes.alias("attributes"),
     )
     age = -F.coalesce(F.unix_date("launched_on"), F.lit(0)).cast("bigint")
@@ -51,6 +55,24 @@ def item_subjects(items: DataFrame) -> DataFrame:
         F.when(F.col("available"), age).otherwise(age + _UNAVAILABLE_LAST).alias("priority"),
         F.to_json(fields, {"ignoreNullFields": "false"}).alias("input"),
     )
+
+
+def price_band(price: Column) -> Column:
+    """Band of a price in steps of 1, 2, 5, 10 and so on, such as "200 to 500"; null below 1.
+
+    A band says what a price means, and survives a change of price that the fingerprint would not.
+    """
+    from pyspark.sql import functions as F
+
+    decade = F.pow(F.lit(10.0), F.floor(F.log10(price) + _ROUNDING))
+    step = price / decade + _ROUNDING
+    low = F.when(step >= 5, 5).when(step >= 2, 2).otherwise(1) * decade
+    high = low * F.when((step >= 2) & (step < 5), 2.5).otherwise(2)
+
+    def whole(value: Column) -> Column:
+        return F.round(value).cast("bigint").cast("string")
+
+    return F.when(price >= 1, F.concat(whole(low), F.lit(" to "), whole(high)))
 
 
 def attribute_text() -> Column:
@@ -114,7 +136,7 @@ def semantic_features(items: DataFrame, traced: DataFrame) -> DataFrame:
         F.coalesce(F.array_distinct(tags), F.array().cast("array<string>")).alias("tags"),
         F.when(complete, "llm").otherwise("attributes").alias("origin"),
         F.when(F.col("state") == "dead", F.col("reason"))
-        .when(~complete, "beyond max_items of this run")
+        .when(~complete, "not asked yet: beyond max_items or the budget of the run")
         .alias("reason"),
     )
 
@@ -140,6 +162,23 @@ def answer_field(name: str, schema: str) -> Column:
     # No chain has more than three steps.
     parsed = [F.from_json(F.get("answers", F.lit(place)), schema)[name] for place in range(3)]
     return F.coalesce(*parsed)
+
+
+def without_mail(text: Column) -> Column:
+    """The text with e-mail addresses taken out: no prompt names anybody."""
+    from pyspark.sql import functions as F
+
+    return F.regexp_replace(text, r"[\w.+-]+@[\w-]+\.[\w.-]+", "…")
+
+
+def without_identity(text: Column) -> Column:
+    """The text without e-mail addresses and without the item's own identifier, where that is long enough to be one."""
+    from pyspark.sql import functions as F
+
+    is_identifier = F.length("item_id") >= _LEAST_IDENTIFIER
+    return F.when(is_identifier, F.replace(without_mail(text), F.col("item_id"), F.lit("…"))).otherwise(
+        without_mail(text)
+    )
 
 
 def _shortened(text: Column, characters: int) -> Column:

@@ -1,7 +1,7 @@
 """How far each subject has come: its chain is followed through the stored answers, by fingerprint.
 
-Rows are (subject, priority, input, answers, state, reason). The state is complete (every step is answered), dead
-(a step's stored answer is a dead letter) or missing (a step was never asked).
+Rows are (subject, priority, input, answers, state, reason, fingerprint). The state is complete (every step is
+answered), dead (a step's stored answer is a dead letter) or missing (a step was never asked).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from isrf_pipeline.reasoning.chain import Chain
+from isrf_pipeline.reasoning.conversation import Chain
 from isrf_pipeline.reasoning.fingerprint import ModelIdentity, fingerprint
 from isrf_pipeline.reasoning.steps import Mode, Subject, chain_of
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column, DataFrame
 
-_TRACE = "subject string, priority bigint, input string, answers array<string>, state string, reason string"
+_TRACE = (
+    "subject string, priority bigint, input string, answers array<string>, state string, reason string, "
+    "fingerprint string"
+)
 
 
 def trace(
@@ -40,7 +43,8 @@ def trace(
     Returns
     -------
     DataFrame
-        Columns subject, priority, input, answers (array of JSON strings, one a step taken), state, reason.
+        Columns subject, priority, input, answers (array of JSON strings, one a step taken), state, reason and
+        fingerprint (of the call that is missing, or of the last one).
     """
     from pyspark.sql import functions as F
 
@@ -51,6 +55,7 @@ def trace(
         F.array().cast("array<string>").alias("answers"),
         F.lit("open").alias("state"),
         F.lit(None).cast("string").alias("reason"),
+        F.lit(None).cast("string").alias("fingerprint"),
     )
     # Of two rows with one fingerprint, as two concurrent runs may leave them, the earlier counts.
     known = answers.groupBy("fingerprint", "kind").agg(
@@ -58,10 +63,45 @@ def trace(
     )
     for place, step in enumerate(chain_of(subject, mode)):
         stored = known.where(F.col("kind") == step.kind).select("fingerprint", "found")
-        named = rows.mapInArrow(_fingerprinting(subject, mode, place, model), f"{_TRACE}, fingerprint string")
+        named = rows.mapInArrow(_fingerprinting(subject, mode, place, model), _TRACE)
         rows = _taken(named.join(stored, "fingerprint", "left"))
     ended = F.when(F.col("state") == "open", "complete").otherwise(F.col("state"))
     return rows.withColumn("state", ended)
+
+
+def keep_unchanged(traced: DataFrame, answers: DataFrame, subject: Subject) -> DataFrame:
+    """Let subjects whose data is the same keep the newest answer they have, of whichever model and prompts.
+
+    Parameters
+    ----------
+    traced
+        See :func:`trace`.
+    answers
+        reasoning.answers.
+    subject
+        Which chain.
+
+    Returns
+    -------
+    DataFrame
+        As ``traced``; a missing subject that has such an answer is complete with it.
+    """
+    from pyspark.sql import functions as F
+
+    last = [chain_of(subject, mode)[-1].kind for mode in ("chained", "single")]
+    kept = (
+        answers.where(F.col("kind").isin(last) & (F.col("status") == "ok"))
+        .groupBy("subject", F.col("input_hash").alias("hash"))
+        .agg(F.max_by("answer", F.struct("finished_at", "fingerprint")).alias("kept"))
+    )
+    joined = traced.withColumn("hash", F.sha2("input", 256)).join(kept, ["subject", "hash"], "left")
+    holds = (F.col("state") == "missing") & F.col("kept").isNotNull()
+    return joined.withColumns(
+        {
+            "answers": F.when(holds, F.array("kept")).otherwise(F.col("answers")),
+            "state": F.when(holds, F.lit("complete")).otherwise(F.col("state")),
+        }
+    ).select(*traced.columns)
 
 
 def _taken(joined: DataFrame) -> DataFrame:
@@ -86,13 +126,14 @@ def _taken(joined: DataFrame) -> DataFrame:
         answers.alias("answers"),
         state.alias("state"),
         reason.alias("reason"),
+        "fingerprint",
     )
 
 
 def _fingerprinting(
     subject: Subject, mode: Mode, place: int, model: ModelIdentity
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Append the fingerprint of each open chain's next call; null for those that ended."""
+    """Set the fingerprint of each open chain's next call; those that ended keep theirs."""
 
     def add(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
@@ -102,9 +143,10 @@ def _fingerprinting(
             identities = [
                 fingerprint(step, Chain(row["subject"], row["input"], row["answers"]).prompt(step), model)
                 if row["state"] == "open"
-                else None
-                for row in batch.select(["subject", "input", "answers", "state"]).to_pylist()
+                else row["fingerprint"]
+                for row in batch.to_pylist()
             ]
-            yield batch.append_column("fingerprint", pa.array(identities, pa.string()))
+            column = batch.schema.get_field_index("fingerprint")
+            yield batch.set_column(column, "fingerprint", pa.array(identities, pa.string()))
 
     return add

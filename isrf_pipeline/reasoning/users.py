@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.reasoning.answers import INTEREST_WORDS
-from isrf_pipeline.reasoning.items import answer_field, attribute_text
+from isrf_pipeline.reasoning.items import answer_field, attribute_text, without_identity, without_mail
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -37,7 +38,7 @@ def item_lines(items: DataFrame, features: DataFrame) -> DataFrame:
 
     return items.join(features.select("item_id", "feature", "tags"), "item_id").select(
         "item_id",
-        F.coalesce("feature", F.substring(attribute_text(), 1, _LINE_CHARS)).alias("line"),
+        F.coalesce("feature", F.substring(without_identity(attribute_text()), 1, _LINE_CHARS)).alias("line"),
         "tags",
         F.try_element_at("categories", F.lit(-1)).alias("category"),
         "brand",
@@ -57,23 +58,30 @@ def newest_choices(training: DataFrame, newest: int) -> DataFrame:
     Returns
     -------
     DataFrame
-        user_id, item_id, event_type and ts of the newest event with the item, place (1 is the newest).
+        user_id, item_id, event_type (of the weightiest event with the item: who bought what he had looked at has
+        bought it), ts (of the newest), place (1 is the newest).
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
     last = training.groupBy("user_id", "item_id").agg(
-        F.max(F.struct("ts", "weight", "event_type")).alias("last")
+        F.max("ts").alias("ts"), F.max(F.struct("weight", "ts", "event_type")).alias("weightiest")
     )
-    order = Window.partitionBy("user_id").orderBy(F.col("last.ts").desc(), F.xxhash64("user_id", "item_id"))
+    order = Window.partitionBy("user_id").orderBy(F.col("ts").desc(), F.xxhash64("user_id", "item_id"))
     return (
         last.withColumn("place", F.row_number().over(order))
         .where(F.col("place") <= newest)
-        .select("user_id", "item_id", "last.event_type", "last.ts", "place")
+        .select("user_id", "item_id", "weightiest.event_type", "ts", "place")
     )
 
 
-def user_subjects(choices: DataFrame, lines: DataFrame) -> DataFrame:
+def user_subjects(
+    choices: DataFrame,
+    lines: DataFrame,
+    clients: DataFrame,
+    attributes: Sequence[str] = (),
+    value: DataFrame | None = None,
+) -> DataFrame:
     """Subjects of the client base: what the model reads of each client, never an identifier.
 
     Parameters
@@ -82,12 +90,18 @@ def user_subjects(choices: DataFrame, lines: DataFrame) -> DataFrame:
         See :func:`newest_choices`.
     lines
         See :func:`item_lines`.
+    clients
+        silver.clients.
+    attributes
+        Names of the clients' attributes that may be read.
+    value
+        user_id, value: what a client is worth, see :func:`client_value`; None orders by the newest event.
 
     Returns
     -------
     DataFrame
-        subject (user_id), priority (the most recently active first), input (JSON: history, newest first, with
-        when, event and text).
+        subject (user_id), priority (the most valuable, or most recently active, first), input (JSON: attributes, and
+        history, newest first, with when, event and text).
     """
     from pyspark.sql import functions as F
 
@@ -105,11 +119,41 @@ def user_subjects(choices: DataFrame, lines: DataFrame) -> DataFrame:
             e["line"].alias("text"),
         ),
     )
-    return collected.select(
-        F.col("user_id").alias("subject"),
-        (-F.unix_micros("newest")).alias("priority"),
-        F.to_json(F.struct(history.alias("history"))).alias("input"),
+    told = F.map_filter(
+        F.coalesce("attributes", F.map_from_arrays(F.array(), F.array()).cast("map<string,string>")),
+        lambda name, text: name.isin(list(attributes)) & text.isNotNull(),
     )
+    rows = collected.join(clients.select("user_id", "attributes"), "user_id", "left")
+    if value is None:
+        priority = -F.unix_micros("newest")
+    else:
+        rows = rows.join(value, "user_id", "left")
+        priority = -F.round(F.coalesce("value", F.lit(0.0)) * 100).cast("bigint")
+    return rows.select(
+        F.col("user_id").alias("subject"),
+        priority.alias("priority"),
+        F.to_json(
+            F.struct(
+                F.transform_values(told, lambda _, text: without_mail(text)).alias("attributes"),
+                history.alias("history"),
+            )
+        ).alias("input"),
+    )
+
+
+def client_value(training: DataFrame, items: DataFrame) -> DataFrame:
+    """What each client's training events are worth: the sum of event weight times price (1 where it is unknown).
+
+    Returns
+    -------
+    DataFrame
+        user_id, value (double).
+    """
+    from pyspark.sql import functions as F
+
+    worth = F.col("weight").cast("double") * F.coalesce(F.col("price").cast("double"), F.lit(1.0))
+    priced = training.join(items.select("item_id", "price"), "item_id")
+    return priced.groupBy("user_id").agg(F.sum(worth).alias("value"))
 
 
 def interests(traced: DataFrame) -> DataFrame:
@@ -127,7 +171,7 @@ def interests(traced: DataFrame) -> DataFrame:
         F.col("subject").alias("user_id"),
         F.when(complete, answer_field("interest", _FIELDS)).alias("interest"),
         F.when(F.col("state") == "dead", F.col("reason"))
-        .when(~complete, "beyond max_clients of this run")
+        .when(~complete, "not asked yet: beyond max_clients or the budget of the run")
         .alias("reason"),
     )
 

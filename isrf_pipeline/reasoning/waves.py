@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Callable, Iterator
+import collections
+import contextlib
+import itertools
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isrf_pipeline.config.settings import EngineSettings
-from isrf_pipeline.errors import QualityGateError, ReasoningError
+from isrf_pipeline.config.settings import ReasoningSettings
+from isrf_pipeline.errors import ReasoningError
+from isrf_pipeline.lake.scratch import scratch_folder
 from isrf_pipeline.lake.tables import ANSWERS
 from isrf_pipeline.logs import Progress, log_event
-from isrf_pipeline.reasoning.chain import Chain, Generator, ask
-from isrf_pipeline.reasoning.engine import engine_of_this_process
+from isrf_pipeline.reasoning.asking import STARTED_SCHEMA, asking, starting
+from isrf_pipeline.reasoning.backends import BackendFactory, backend_of_this_process, require_backend
+from isrf_pipeline.reasoning.budget import allowance
+from isrf_pipeline.reasoning.exposition import write_exposition
 from isrf_pipeline.reasoning.fingerprint import ModelIdentity
-from isrf_pipeline.reasoning.prompts import PROMPT_VERSION
-from isrf_pipeline.reasoning.steps import Mode, Subject, chain_of
-from isrf_pipeline.reasoning.tracing import trace
+from isrf_pipeline.reasoning.pending import PendingCalls, pending_calls
+from isrf_pipeline.reasoning.resources import worker_profile
+from isrf_pipeline.reasoning.steps import Subject
+from isrf_pipeline.reasoning.tally import (
+    Tally,
+    expected_cost,
+    require_few_dead,
+    spent_by_run,
+    tally_metrics,
+    tally_of_run,
+)
+from isrf_pipeline.reasoning.tracing import keep_unchanged, trace
 from isrf_pipeline.reasoning.workers import worker_role
 from isrf_pipeline.stages.context import StageContext
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-    from pyspark.sql import Column, DataFrame, Row
+    from pyspark.sql import DataFrame
 
 #: Pool of the workers that hold an engine.
 ENGINE_ROLE = "reasoning"
-
-EngineFactory = Callable[[EngineSettings], Generator]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a run asked of one kind of subject."""
-
-    calls: int
-    tokens: int
-    subjects: int
-    dead: int
 
 
 def reason_over(
@@ -45,7 +49,8 @@ def reason_over(
     subject: Subject,
     subjects: DataFrame,
     limit: int | None,
-    engine: EngineFactory = engine_of_this_process,
+    backend: BackendFactory = backend_of_this_process,
+    only_changed: bool = False,
 ) -> DataFrame:
     """Ask for what reasoning.answers lacks and return what is known of every subject.
 
@@ -60,13 +65,16 @@ def reason_over(
     limit
         Only so many subjects, the first by priority and then by hash, are asked for; None is no limit. The others
         keep what is stored for them already.
-    engine
-        Gives a worker process its engine.
+    backend
+        Gives a worker process its backend.
+    only_changed
+        Whether subjects whose own data is the same keep an answer of another model or of other prompts.
 
     Returns
     -------
     DataFrame
-        Columns subject, answers, state, reason. The state is complete, dead, or missing (beyond ``limit``).
+        Columns subject, answers, state, reason. The state is complete, dead, or missing (beyond ``limit`` or the
+        budget).
 
     Raises
     ------
@@ -74,178 +82,179 @@ def reason_over(
         If more than ``reasoning.max_failed_share`` of the subjects asked for now, or of all that have an answer,
         ended in a dead letter.
     ReasoningError
-        If an engine failed; what earlier waves brought is stored.
+        If a backend failed; what earlier waves brought is stored.
     """
     settings = ctx.settings.reasoning
-    model = ModelIdentity.of(settings.engine)
+    require_backend(settings)
     ctx.lake.create(ANSWERS)
-    traced = trace(subjects, ctx.read(ANSWERS), subject, settings.mode, model)
-    pending = _pending(traced, limit).persist()
-    try:
-        _ask_in_waves(ctx, subject, pending, model, engine)
-    finally:
-        pending.unpersist()
-    asked = _asked(ctx.lake.read(ANSWERS), subject, ctx.run_id)
-    ctx.counters.llm_calls += asked.calls
-    ctx.counters.llm_tokens += asked.tokens
-    final = trace(subjects, ctx.lake.read(ANSWERS), subject, settings.mode, model)
-    _require_few_dead(asked, final, subject, settings.max_failed_share)
+    model = ModelIdentity.of(settings.engine)
+
+    def known() -> DataFrame:
+        answers = ctx.read(ANSWERS)
+        traced = trace(subjects, answers, subject, settings.mode, model)
+        return (keep_unchanged(traced, answers, subject) if only_changed else traced).persist()
+
+    waves = _Waves(ctx, subject, backend)
+    with scratch_folder(ctx.spark, "reasoning") as folder:
+        for attempt in itertools.count():
+            final = known()
+            pending = pending_calls(final, limit, f"{folder}/{attempt}")
+            if pending is None:
+                break
+            # Its source has grown when the waves are over, and with that Spark's copy of it is gone.
+            final.unpersist()
+            if not waves.run(pending):
+                final = known()
+                break
+            # Of subjects with one prompt only the first has asked; they may still differ in a later step.
+    tally = waves.tally
+    ctx.counters.llm_calls += tally.calls
+    ctx.counters.llm_tokens += tally.tokens
+    ctx.counters.rows_out += tally.total("ok") + tally.dead
+    if tally.calls:
+        ctx.write_metrics(f"reason_{subject}s", tally_metrics(tally, waves.start_seconds))
+    require_few_dead(tally, subject, settings.max_failed_share, final)
     return final.select("subject", "answers", "state", "reason")
 
 
-def _pending(traced: DataFrame, limit: int | None) -> DataFrame:
-    """Distinct inputs to ask for: key (their place in the order), subject, input, answers."""
-    from pyspark.sql import functions as F
+@dataclass(frozen=True)
+class _Rhythm:
+    """How waves follow each other, so that no model is idle while the last answers of a wave are written.
 
-    keyed = traced.withColumn("key", F.struct("priority", F.xxhash64("subject").alias("hash"), "subject"))
-    within = keyed if limit is None else keyed.orderBy("key").limit(limit)
-    # Subjects with the same data have the same fingerprints: the first of them asks for all.
-    return (
-        within.where(F.col("state") == "missing")
-        .groupBy("input")
-        .agg(F.min("key").alias("key"), F.min_by("answers", "key").alias("answers"))
-        .select("key", F.col("key.subject").alias("subject"), "input", "answers")
-    )
+    Attributes
+    ----------
+    committed
+        Subjects that one commit holds.
+    ahead
+        Subjects of the next commit that the engine may begin meanwhile.
+    overlap
+        Commits that are worked on at the same time.
+    """
 
-
-def _ask_in_waves(
-    ctx: StageContext, subject: Subject, pending: DataFrame, model: ModelIdentity, engine: EngineFactory
-) -> None:
-    from pyspark.sql import functions as F
-
-    settings = ctx.settings.reasoning
-    total = pending.count()
-    if total == 0:
-        return
-    log_event("reasoning_started", subject=subject, missing=total, model=model.name, mode=settings.mode)
-    progress = Progress(f"reasoning over {subject}s", total)
-    last: Row | None = None
-    while True:
-        rest = pending if last is None else pending.where(F.col("key") > _literal(last))
-        wave = rest.orderBy("key").limit(settings.engine.wave)
-        size, last = wave.agg(F.count("*"), F.max("key")).first() or (0, None)
-        if size == 0:
-            return
-        with worker_role(ctx.spark, ENGINE_ROLE):
-            answered = (
-                wave.select("subject", "input", "answers")
-                .repartition(settings.engine.workers)
-                .mapInArrow(
-                    _asking(subject, settings.mode, settings.engine, model, ctx.run_id, engine), ANSWERS.ddl()
-                )
-            )
-        _append(ctx, answered)
-        progress.advance(size)
+    committed: int
+    ahead: int
+    overlap: int
 
 
-def _append(ctx: StageContext, answered: DataFrame) -> None:
-    try:
-        ctx.append(ANSWERS, answered)
-    except Exception as error:
-        if "Python worker exited unexpectedly" in str(error):
-            raise ReasoningError(
-                f"model {ctx.settings.reasoning.engine.model}",
-                "the worker process that holds its engine died, most often for want of memory",
-                "lower reasoning.engine.kv_cache_gib or max_num_seqs, then run the stage again, which asks only for "
-                "what is missing",
-            ) from error
-        raise
+def _rhythm(settings: ReasoningSettings) -> _Rhythm:
+    """Never more than a wave for each worker is under way without a commit."""
+    wave = settings.wave * settings.workers
+    if settings.backend == "server":
+        return _Rhythm(max(wave // 2, 1), 0, 2)
+    # Which process works on which part of the next wave is known only where there is one.
+    ahead = settings.engine.max_num_seqs
+    if settings.backend == "engine" and settings.workers == 1 and wave > ahead:
+        return _Rhythm(wave - ahead, ahead, 1)
+    return _Rhythm(wave, 0, 1)
 
 
-def _literal(key: Row) -> Column:
-    from pyspark.sql import functions as F
+class _Waves:
+    """The waves of one stage over one kind of subject."""
 
-    return F.struct(
-        F.lit(key["priority"]).cast("bigint"), F.lit(key["hash"]).cast("bigint"), F.lit(key["subject"])
-    )
+    def __init__(self, ctx: StageContext, subject: Subject, backend: BackendFactory) -> None:
+        self.tally = Tally()
+        #: Seconds that the slowest backend took to start, or None before the first wave.
+        self.start_seconds: float | None = None
+        self._ctx = ctx
+        self._subject: Subject = subject
+        self._settings = ctx.settings.reasoning
+        self._backend = backend
+        self._profile = worker_profile(ctx.spark, self._settings)
+        self._before = spent_by_run(ctx)
+        self._rhythm = _rhythm(self._settings)
+        #: Seconds of waves before the present run of them, and when that began.
+        self._measured = 0.0, 0.0
 
-
-def _asking(
-    subject: Subject,
-    mode: Mode,
-    settings: EngineSettings,
-    model: ModelIdentity,
-    run_id: str,
-    engine: EngineFactory,
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Answer one partition of a wave; the rows are those of reasoning.answers."""
-
-    def answer(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        import pyarrow as pa
-
-        # The whole partition at once: the engine schedules its own batches, and a wave bounds it.
-        chains = [
-            Chain(row["subject"], row["input"], row["answers"])
-            for batch in batches
-            for row in batch.to_pylist()
-        ]
-        if not chains:
-            return
-        rows = ask(chains, chain_of(subject, mode), model, engine(settings))
-        now = datetime.datetime.now(datetime.UTC)
-        yield pa.RecordBatch.from_pylist(
-            [
-                {
-                    "fingerprint": row.fingerprint,
-                    "kind": row.kind,
-                    "subject": row.subject,
-                    "model": model.name,
-                    "prompt_version": PROMPT_VERSION,
-                    "answer": row.answer,
-                    "status": row.status,
-                    "reason": row.reason,
-                    "raw": row.raw,
-                    "tokens_in": row.tokens_in,
-                    "tokens_out": row.tokens_out,
-                    "finished_at": now,
-                    "run_id": run_id,
-                }
-                for row in rows
-            ],
-            schema=_answer_schema(),
+    def run(self, pending: PendingCalls) -> bool:
+        """Ask for all that is pending; False where the budget ended it."""
+        settings, budget = self._settings, self._settings.budget
+        log_event(
+            "reasoning_started",
+            subject=self._subject,
+            missing=pending.count,
+            model=ModelIdentity.of(settings.engine).name,
+            mode=settings.mode,
+            backend=settings.backend,
         )
+        if self.start_seconds is None:
+            self.start_seconds = self._start()
+        expected = expected_cost(self._ctx, self._subject)
+        progress = Progress(f"reasoning over {self._subject}s", pending.count)
+        self._measured = self.tally.seconds, time.monotonic()
+        under_way: collections.deque[tuple[Future[None], int]] = collections.deque()
+        begun = 0
+        # The role is set once around all threads: it is a variable of the session.
+        with worker_role(self._ctx.spark, ENGINE_ROLE), ThreadPoolExecutor(self._rhythm.overlap) as threads:
+            while begun < pending.count or under_way:
+                limit = None
+                while begun < pending.count and len(under_way) < self._rhythm.overlap:
+                    in_flight = sum(size for _, size in under_way)
+                    wished = min(self._rhythm.committed + self._rhythm.ahead, pending.count - begun)
+                    spent = self.tally.spent()
+                    allowed = allowance(
+                        wished + in_flight,
+                        self._before + spent,
+                        spent if spent.subjects else expected,
+                        budget,
+                    )
+                    limit, room = allowed.limit, allowed.subjects - in_flight
+                    if room <= 0:
+                        break
+                    size = min(room, self._rhythm.committed)
+                    wave = pending.wave(begun, begun + size, room - size)
+                    under_way.append((threads.submit(self._ask, wave), size))
+                    begun += size
+                if not under_way:
+                    self._ctx.counters.stopped_by = limit
+                    log_event(
+                        "budget_reached", subject=self._subject, limit=limit, left=pending.count - begun
+                    )
+                    return False
+                future, size = under_way.popleft()
+                with self._death_explained():
+                    future.result()
+                self._tell(progress, size, pending.count)
+        return True
 
-    return answer
+    def _ask(self, wave: DataFrame) -> None:
+        rows = asking(self._subject, self._settings, self._ctx.run_id, self._backend)
+        spread = wave.repartition(self._settings.workers)
+        self._ctx.lake.append(ANSWERS, spread.mapInArrow(rows, ANSWERS.ddl(), profile=self._profile))
 
-
-def _answer_schema() -> pa.Schema:
-    import pyarrow as pa
-
-    types = {"string": pa.string(), "int": pa.int32(), "timestamp": pa.timestamp("us", tz="UTC")}
-    return pa.schema([pa.field(c.name, types[c.type], c.nullable) for c in ANSWERS.columns])
-
-
-def _asked(answers: DataFrame, subject: Subject, run_id: str) -> Asked:
-    from pyspark.sql import functions as F
-
-    row = (
-        answers.where((F.col("run_id") == run_id) & F.startswith("kind", F.lit(f"{subject}.")))
-        .agg(
-            F.count("*").alias("calls"),
-            F.coalesce(F.sum(F.col("tokens_in") + F.col("tokens_out")), F.lit(0)).alias("tokens"),
-            F.count_distinct("subject").alias("subjects"),
-            F.count_if(F.col("status") == "dead").alias("dead"),
-        )
-        .first()
-    )
-    assert row is not None
-    return Asked(row["calls"], row["tokens"], row["subjects"], row["dead"])
-
-
-def _require_few_dead(asked: Asked, final: DataFrame, subject: Subject, limit: float) -> None:
-    """Stop before features are written; a second run must not slip through because nothing is asked again."""
-    from pyspark.sql import functions as F
-
-    row = final.agg(
-        F.count_if(F.col("state") == "dead").alias("dead"),
-        F.count_if(F.col("state") != "missing").alias("all"),
-    ).first()
-    assert row is not None
-    for dead, of, when in ((asked.dead, asked.subjects, "of this run"), (row["dead"], row["all"], "in all")):
-        if of and dead / of > limit:
-            raise QualityGateError(
-                f"reasoning over {subject}s",
-                f"{dead} of {of} {subject}s {when} are dead letters ({dead / of:.0%}, the limit is {limit:.0%})",
-                "read their reasons in reasoning.answers, then mend the model or the prompts, or raise "
-                "reasoning.max_failed_share",
+    def _tell(self, progress: Progress, size: int, total: int) -> None:
+        """Count a wave that was committed, show how far the run has come, and stop it where too much is dead."""
+        before, started = self._measured
+        seconds = before + time.monotonic() - started
+        self.tally = tally_of_run(self._ctx, self._subject, self.tally.subjects + size, seconds)
+        progress.advance(size, **self.tally.shown())
+        if self._settings.prometheus_file is not None:
+            write_exposition(
+                Path(self._settings.prometheus_file), self._subject, self.tally, total - progress.done
             )
+        require_few_dead(self.tally, self._subject, self._settings.max_failed_share)
+
+    def _start(self) -> float:
+        """Make every worker's backend ready, so that waves are measured without it; its seconds."""
+        workers = self._settings.workers
+        with worker_role(self._ctx.spark, ENGINE_ROLE), self._death_explained():
+            started = self._ctx.spark.range(0, workers, 1, workers).mapInArrow(
+                starting(self._settings, self._backend), STARTED_SCHEMA, profile=self._profile
+            )
+            rows = started.collect()
+        seconds = max(row["seconds"] for row in rows)
+        log_event("backends_ready", pids=sorted({row["pid"] for row in rows}), seconds=round(seconds, 2))
+        return float(seconds)
+
+    @contextlib.contextmanager
+    def _death_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if "Python worker exited unexpectedly" in str(error):
+                raise ReasoningError(
+                    f"model {self._settings.engine.model}",
+                    "the worker process that holds its engine died, most often for want of memory",
+                    "lower reasoning.engine.kv_cache_gib or max_num_seqs, then run the stage again, which asks only "
+                    "for what is missing",
+                ) from error
+            raise

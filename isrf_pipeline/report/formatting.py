@@ -8,6 +8,7 @@ import datetime
 _THIN = "\u202f"
 _MODEL_NAMES = {"isrf": "ISRF", "popularity": "Popularity", "mllib_als": "MLlib ALS"}
 _ORIGIN_NAMES = {
+    "prototype": "Prototype of the segment",
     "llm": "Language model",
     "attributes": "Catalogue text",
     "composed": "Composed from articles",

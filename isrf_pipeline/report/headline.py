@@ -55,5 +55,5 @@ def failures(figures: ReportFigures) -> list[str]:
     return [
         f"{fmt.words(stage.stage).capitalize()} failed: {stage.error or 'no reason was recorded'}"
         for stage in figures.stages
-        if stage.status != "done"
+        if stage.status == "failed"
     ]

@@ -60,6 +60,13 @@ class StageRecord:
     counters: StageCounters
     error: str | None = None
 
+    @property
+    def status(self) -> str:
+        """Done, partial (a budget ended the work early) or failed."""
+        if self.error is not None:
+            return "failed"
+        return "done" if self.counters.stopped_by is None else "partial"
+
 
 def append_record(lake: Lake, run: RunIdentity, record: StageRecord) -> None:
     """Append one row to ops.runs."""
@@ -68,7 +75,7 @@ def append_record(lake: Lake, run: RunIdentity, record: StageRecord) -> None:
         run.run_id,
         run.run_date,
         record.stage,
-        "done" if record.error is None else "failed",
+        record.status,
         record.started_at,
         record.finished_at,
         record.seconds,
@@ -79,7 +86,7 @@ def append_record(lake: Lake, run: RunIdentity, record: StageRecord) -> None:
         counters.input_versions,
         run.config_hash,
         run.code_version,
-        record.error,
+        record.error or (counters.stopped_by and f"stopped at {counters.stopped_by}"),
     )
     lake.append(tables.RUNS, lake.spark.createDataFrame([row], tables.RUNS.ddl()))
 

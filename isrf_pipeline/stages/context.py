@@ -18,12 +18,19 @@ if TYPE_CHECKING:
 
 @dataclass
 class StageCounters:
-    """What one stage read, wrote and spent; recorded in ops.runs."""
+    """What one stage read, wrote and spent; recorded in ops.runs.
+
+    Attributes
+    ----------
+    stopped_by
+        Setting whose limit ended the stage's work early, or None: what it wrote is whole, but not all there is.
+    """
 
     rows_in: int = 0
     rows_out: int = 0
     llm_calls: int = 0
     llm_tokens: int = 0
+    stopped_by: str | None = None
     input_versions: dict[str, int] = field(default_factory=dict)
 
 

@@ -96,6 +96,7 @@ def _run_one(stage: Stage, lake: Lake, effective: EffectiveSettings, run: RunIde
         "stage_done",
         run_id=run.run_id,
         stage=stage.name,
+        status=record.status,
         seconds=round(record.seconds, 3),
         rows_in=counters.rows_in,
         rows_out=counters.rows_out,
@@ -105,7 +106,8 @@ def _run_one(stage: Stage, lake: Lake, effective: EffectiveSettings, run: RunIde
     calls = (
         f"  {counters.llm_calls:,} LLM calls, {counters.llm_tokens:,} tokens" if counters.llm_calls else ""
     )
-    say(f"✓ {stage.name:<24}{duration(record.seconds):>12}  {counters.rows_out:>12,} rows{calls}")
+    partly = f"  partial: stopped at {counters.stopped_by}" if counters.stopped_by else ""
+    say(f"✓ {stage.name:<24}{duration(record.seconds):>12}  {counters.rows_out:>12,} rows{calls}{partly}")
     return record
 
 

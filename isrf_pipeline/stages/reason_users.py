@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 from isrf_pipeline.embedding.encoder import embed_texts
 from isrf_pipeline.evaluation.split import training_events
 from isrf_pipeline.lake import tables
-from isrf_pipeline.reasoning.engine import engine_of_this_process
+from isrf_pipeline.logs import log_event
+from isrf_pipeline.reasoning.backends import BackendFactory, backend_of_this_process
+from isrf_pipeline.reasoning.prototypes import newest_segments, prototype_subjects, spread_to_members
 from isrf_pipeline.reasoning.users import (
+    client_value,
     composed_texts,
     interests,
     item_lines,
     newest_choices,
     user_subjects,
 )
-from isrf_pipeline.reasoning.waves import ENGINE_ROLE, EngineFactory, reason_over
+from isrf_pipeline.reasoning.waves import ENGINE_ROLE, reason_over
 from isrf_pipeline.reasoning.workers import end_workers
 from isrf_pipeline.stages.context import Stage, StageContext
 
@@ -23,9 +26,9 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def run(ctx: StageContext, engine: EngineFactory = engine_of_this_process) -> None:
+def run(ctx: StageContext, backend: BackendFactory = backend_of_this_process) -> None:
     """Ask the model for what is missing, compose the rest, embed, and write one row for every client."""
-    clients = ctx.read(tables.CLIENTS).select("user_id")
+    clients = ctx.read(tables.CLIENTS)
     settings = ctx.settings
     if settings.reasoning.backend == "none":
         ctx.write(tables.USER_FEATURES, _history_only(clients))
@@ -36,17 +39,48 @@ def run(ctx: StageContext, engine: EngineFactory = engine_of_this_process) -> No
     answered = None
     try:
         if settings.reasoning.users.enabled:
-            subjects = user_subjects(choices, lines)
-            traced = reason_over(ctx, "user", subjects, settings.reasoning.users.max_clients, engine)
-            end_workers(ctx.spark, ENGINE_ROLE, settings.reasoning.engine.workers)
-            answered = interests(traced)
+            answered = _answered(ctx, clients, training, choices, lines, backend)
+            end_workers(ctx.spark, ENGINE_ROLE, settings.reasoning.workers)
         known = _interest_texts(clients, composed_texts(choices, lines), answered).persist()
-        embedded = embed_texts(known, "user_id", "interest", settings.embedding)
+        embedded = embed_texts(known, "user_id", "interest", settings.embedding, ctx)
         ctx.write(tables.USER_FEATURES, known.join(embedded, "user_id"))
         known.unpersist()
     finally:
         lines.unpersist()
         choices.unpersist()
+
+
+def _answered(
+    ctx: StageContext,
+    clients: DataFrame,
+    training: DataFrame,
+    choices: DataFrame,
+    lines: DataFrame,
+    backend: BackendFactory,
+) -> DataFrame:
+    """What the model says of clients by the configured tier: user_id, interest, origin, reason."""
+    from pyspark.sql import functions as F
+
+    users = ctx.settings.reasoning.users
+    if users.tier == "prototypes":
+        segments = newest_segments(ctx)
+        if segments is None:
+            log_event("no_prototypes", reason="no night has segments yet; the first user graph brings them")
+            return clients.select(
+                "user_id",
+                F.lit(None).cast("string").alias("interest"),
+                F.lit("no segments yet: prototypes come with the next night").alias("reason"),
+                F.lit("prototype").alias("origin"),
+            )
+        subjects = prototype_subjects(training, lines, segments, users.newest_items)
+        traced = reason_over(ctx, "user", subjects, users.max_clients, backend)
+        return spread_to_members(interests(traced), segments).withColumn("origin", F.lit("prototype"))
+    value = client_value(training, ctx.read(tables.ITEMS)) if users.order == "value" else None
+    subjects = user_subjects(choices, lines, clients, users.attributes, value)
+    traced = reason_over(
+        ctx, "user", subjects, users.max_clients, backend, only_changed=users.tier == "changed"
+    )
+    return interests(traced).withColumn("origin", F.lit("llm"))
 
 
 def _history_only(clients: DataFrame) -> DataFrame:
@@ -65,10 +99,14 @@ def _interest_texts(clients: DataFrame, composed: DataFrame, answered: DataFrame
     """One row for every client: user_id, interest, origin, reason."""
     from pyspark.sql import functions as F
 
-    rows = clients.join(composed, "user_id", "left")
+    rows = clients.select("user_id").join(composed, "user_id", "left")
     if answered is None:
         rows = rows.withColumns(
-            {"interest": F.lit(None).cast("string"), "reason": F.lit("reasoning over clients is off")}
+            {
+                "interest": F.lit(None).cast("string"),
+                "origin": F.lit(None).cast("string"),
+                "reason": F.lit("reasoning over clients is off"),
+            }
         )
     else:
         rows = rows.join(answered, "user_id", "left")
@@ -76,7 +114,7 @@ def _interest_texts(clients: DataFrame, composed: DataFrame, answered: DataFrame
     return rows.select(
         "user_id",
         F.coalesce("interest", "text").alias("interest"),
-        F.when(by_model, "llm")
+        F.when(by_model, F.col("origin"))
         .when(F.col("text").isNotNull(), "composed")
         .otherwise("history")
         .alias("origin"),
@@ -86,7 +124,14 @@ def _interest_texts(clients: DataFrame, composed: DataFrame, answered: DataFrame
 
 STAGE = Stage(
     "reason_users",
-    (tables.CLIENTS, tables.INTERACTIONS, tables.ITEMS, tables.ITEM_FEATURES, tables.ANSWERS),
-    (tables.ANSWERS, tables.USER_FEATURES),
+    (
+        tables.CLIENTS,
+        tables.INTERACTIONS,
+        tables.ITEMS,
+        tables.ITEM_FEATURES,
+        tables.ANSWERS,
+        tables.EMBEDDINGS,
+    ),
+    (tables.ANSWERS, tables.EMBEDDINGS, tables.USER_FEATURES),
     run,
 )

@@ -40,10 +40,17 @@ def stand_in(folder: Path, behaviour: str) -> Callable[[Any], Any]:
         import signal
 
         from isrf_pipeline.errors import ReasoningError
-        from isrf_pipeline.reasoning.chain import Completion
+        from isrf_pipeline.reasoning.conversation import Completion
 
         class Engine:
-            def generate(self, step: Any, prompts: Any) -> Any:
+            def carry(self, conversations: Any, ahead: Any = ()) -> Any:
+                for conversation in conversations:
+                    outcome = conversation.advance(None)
+                    while not isinstance(outcome, list):
+                        outcome = conversation.advance(self.complete(outcome))
+                    yield from outcome
+
+            def complete(self, request: Any) -> Any:
                 with open(log, "a+") as file:  # noqa: PTH123
                     file.seek(0)
                     earlier = len(file.readlines())
@@ -51,8 +58,7 @@ def stand_in(folder: Path, behaviour: str) -> Callable[[Any], Any]:
                         os.kill(os.getpid(), signal.SIGKILL)
                     if earlier >= WAVE and behaviour == "broken":
                         raise ReasoningError("model x", "its engine failed in step y", "read the log")
-                    for prompt in prompts:
-                        file.write(prompt.user.splitlines()[0] + "\n")
+                    file.write(request.messages[3]["content"].splitlines()[0] + "\n")
                 answer = {
                     "who_for": "People who love it very much",
                     "who_not_for": "People who prefer other things",
@@ -60,7 +66,7 @@ def stand_in(folder: Path, behaviour: str) -> Callable[[Any], Any]:
                     "tags": ["one", "two", "three"],
                 }
                 text = "I think that" if behaviour == "garbage" else json.dumps(answer)
-                return [Completion(text, 100, 20) for _ in prompts]
+                return Completion(text, 100, 20)
 
         return Engine()
 
@@ -95,7 +101,7 @@ def context(lake: Lake, run_id: str, **reasoning: Any) -> StageContext:
     settings = Settings.model_validate(
         {
             "lake": {"root": lake.root},
-            "reasoning": {"mode": "single", "engine": {"wave": WAVE}, **reasoning},
+            "reasoning": {"mode": "single", "wave": WAVE, **reasoning},
             "embedding": {"partitions": 1},
         }
     )
@@ -182,7 +188,7 @@ def test_limit_takes_items_on_sale_and_the_newest_first_and_asks_for_twins_once(
     assert sorted(asked(tmp_path)) == ["Title: New", "Title: Old"]
     found = {r.item_id: (r.origin, r.reason) for r in lake.read(tables.ITEM_FEATURES).collect()}
     assert found["new"] == found["twin"] == found["old"] == ("llm", None)
-    assert found["gone"] == ("attributes", "beyond max_items of this run")
+    assert found["gone"] == ("attributes", "not asked yet: beyond max_items or the budget of the run")
 
 
 def test_no_identifier_reaches_a_prompt(spark: SparkSession, lake: Lake) -> None:

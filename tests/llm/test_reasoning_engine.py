@@ -43,7 +43,8 @@ class Night:
     tmp: Path
 
     def engine_rows(self) -> list[tuple[int, bool, float]]:
-        """Worker process, whether it had to start an engine, seconds since the last wave; one row a wave."""
+        """Worker process, whether it had to start an engine, seconds since the last wave; one row each time it is used:
+        once to make it ready for a stage, and once a wave."""
         rows = [line.split() for line in self.engine_log.read_text().splitlines()]
         return [(int(pid), started == "True", float(idle)) for pid, started, idle in rows]
 
@@ -64,14 +65,13 @@ def observed_engine(log: Path) -> Callable[[Any], Any]:
         except FileNotFoundError:
             idle = 0.0
         started = not module._ENGINES
-        engine = module.engine_of_this_process(settings)
+        engine = module.engine_of_this_process(settings.engine)
 
         class Observed:
-            def generate(self, step: Any, prompts: Any) -> Any:
-                answered = engine.generate(step, prompts)
+            def carry(self, conversations: Any, ahead: Any = ()) -> Any:
+                yield from engine.carry(conversations, ahead)
                 with open(f"{path}.end", "w") as file:  # noqa: PTH123
                     file.write(str(time.time()))
-                return answered
 
         with open(path, "a") as file:  # noqa: PTH123
             file.write(f"{os.getpid()} {started} {idle}\n")
@@ -122,7 +122,8 @@ def context(lake: Lake, run_id: str, mode: str) -> StageContext:
             "lake": {"root": lake.root},
             "reasoning": {
                 "mode": mode,
-                "engine": {"wave": 5, "max_num_seqs": 16},
+                "wave": 5,
+                "engine": {"max_num_seqs": 16},
                 "users": {"max_clients": 2, "newest_items": 3},
                 # What the small model writes is not under test here.
                 "max_failed_share": 1.0,
@@ -168,7 +169,8 @@ def test_every_item_is_answered_or_has_a_reason(night: Night) -> None:
 
 def test_stored_answers_are_valid_json_of_the_schema(night: Night) -> None:
     rows = night.lake.read(tables.ANSWERS).where("kind = 'item.single'").collect()
-    assert len(rows) == 9 == night.items.counters.llm_calls
+    assert len(rows) == 9
+    assert sum(row.calls for row in rows) == night.items.counters.llm_calls
     for row in rows:
         if row.status == "ok":
             assert set(ItemSingle.model_validate(json.loads(row.answer)).model_dump()) == set(
@@ -179,15 +181,24 @@ def test_stored_answers_are_valid_json_of_the_schema(night: Night) -> None:
             assert row.reason
 
 
-def test_overlong_prompt_costs_itself_only(night: Night) -> None:
-    row = night.lake.read(tables.ITEM_FEATURES).where(f"item_id = '{OVERLONG}'").first()
-    assert row is not None and row.origin == "attributes"
-    assert "tokens is over the limit of" in row.reason
+def test_overlong_input_is_shortened_and_costs_nobody_else(night: Night) -> None:
+    rows = night.lake.read(tables.ANSWERS).where("kind = 'item.single'").collect()
+    assert {row.subject for row in rows if "shortened" in (row.note or "")} == {OVERLONG}
+    (row,) = (row for row in rows if row.subject == OVERLONG)
+    assert row.status == "ok" or "room" not in row.reason
+    assert 0 < row.tokens_in < 2 * 2048
+
+
+def test_the_prefix_cache_is_hit(night: Night) -> None:
+    rows = night.lake.read(tables.ANSWERS).where("kind = 'item.single'").collect()
+    hits = sum(row.tokens_cached for row in rows) / sum(row.tokens_in for row in rows)
+    print(f"prefix cache: {hits:.0%} of the prompt tokens")
+    assert hits > 0.3
 
 
 def test_one_engine_serves_all_waves_of_both_stages(night: Night) -> None:
     rows = night.engine_rows()
-    assert len(rows) == 3, "two waves of items and one of clients"
+    assert len(rows) == 5, "made ready for each stage, two waves of items and one of clients"
     assert rows[0][1]
     for (before, _, _), (after, started, idle) in pairwise(rows):
         # Spark ends a worker after a minute without work; only a starved machine takes that long between waves.
@@ -207,7 +218,10 @@ def test_most_recent_clients_are_asked_and_the_others_composed(night: Night) -> 
     assert set(rows) == {f"u{user}" for user in range(5)}
     assert rows["u4"].origin == "history" and rows["u4"].interest is None and rows["u4"].embedding is None
     for user in ("u0", "u1"):
-        assert (rows[user].origin, rows[user].reason) == ("composed", "beyond max_clients of this run")
+        assert (rows[user].origin, rows[user].reason) == (
+            "composed",
+            "not asked yet: beyond max_clients or the budget of the run",
+        )
     for user in ("u2", "u3"):
         assert rows[user].origin == "llm" or rows[user].reason.startswith("user.")
     for user in ("u0", "u1", "u2", "u3"):
@@ -223,13 +237,13 @@ def test_second_run_asks_nothing(night: Night) -> None:
     reason_items.run(items, observed_engine(night.engine_log))
     reason_users.run(users, observed_engine(night.engine_log))
     assert items.counters.llm_calls == users.counters.llm_calls == 0
-    assert len(night.engine_rows()) == 3, "not even an engine is started"
+    assert len(night.engine_rows()) == 5, "not even an engine is started"
     assert {row.user_id: row.interest for row in night.lake.read(tables.USER_FEATURES).collect()} == before
 
 
 @pytest.mark.parametrize(
     ("subject", "mode", "blocks"),
-    [("item", "single", [2]), ("item", "chained", [1, 1, 1]), ("user", "chained", [1, 1, 1])],
+    [("item", "single", [2]), ("item", "chained", [1, 1, 1]), ("user", "chained", [1, 1, 2])],
 )
 def test_fixed_parts_of_prompts_fill_whole_blocks_of_the_prefix_cache(
     subject: Subject, mode: Mode, blocks: list[int]
@@ -244,7 +258,7 @@ def test_fixed_parts_of_prompts_fill_whole_blocks_of_the_prefix_cache(
         values = dict.fromkeys(("title", "brand", "categories", "price", "description"), marker)
         answers = dict.fromkeys(("who_for", "who_not_for", "likes", "avoids"), marker)
         prompt = render_prompt(step.template, {**values, **answers, "attributes": {}, "history": []})
-        messages = [*prompt.messages()[:3], {"role": "user", "content": marker}]
+        messages = [*prompt.messages()[:-1], {"role": "user", "content": marker}]
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         filled.append(len(tokenizer.encode(text.split(marker)[0], add_special_tokens=False)) // 128)
     assert filled == blocks

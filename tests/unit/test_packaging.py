@@ -67,7 +67,10 @@ def test_spark_and_vllm_are_asked_for_by_extras_alone(wheel: Path) -> None:
     requirements = metadata.get_all("Requires-Dist") or []
     core = {re.split(r"[^A-Za-z0-9_.-]", line)[0].lower() for line in requirements if "extra ==" not in line}
     assert core == {
+        "aiohttp",
         "jinja2",
+        "prometheus-client",
+        "py3langid",
         "numpy",
         "pandas",
         "psutil",

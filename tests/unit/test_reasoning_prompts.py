@@ -6,18 +6,21 @@ import pytest
 from jinja2 import UndefinedError
 
 from isrf_pipeline.reasoning.answers import parse_answer
-from isrf_pipeline.reasoning.prompts import render_prompt
+from isrf_pipeline.reasoning.prompts import PROMPT_VERSION, render_prompt
 from isrf_pipeline.reasoning.steps import Mode, Subject, chain_of
 
 ITEM = {
     "title": "Silk Scarf",
     "brand": "Maison Aurelle",
     "categories": "Accessories > Scarves",
-    "price": "320",
+    "price": "200 to 500",
     "description": "Hand-rolled edges.",
     "attributes": {"season": "spring", "colour": "ivory"},
 }
-USER = {"history": [{"when": "newest", "event": "purchase", "text": "Silk scarf for travellers"}]}
+USER = {
+    "attributes": {"country": "France"},
+    "history": [{"when": "newest", "event": "purchase", "text": "Silk scarf for travellers"}],
+}
 ANSWERS = {"who_for": "a", "who_not_for": "b", "likes": "c", "avoids": "d"}
 
 
@@ -32,8 +35,9 @@ def test_every_step_has_a_prompt_whose_fixed_part_takes_no_variables(
         for name in step.answer.model_fields:
             assert f"{name}:" in first.system, "the instructions must explain every field"
         # The example is itself an answer that the schema allows.
-        assert isinstance(parse_answer(step.answer, first.example_answer), dict)
-        assert [message["role"] for message in first.messages()] == ["system", "user", "assistant", "user"]
+        assert all(isinstance(parse_answer(step.answer, answer), dict) for _, answer in first.examples)
+        turns = ["user", "assistant"] * len(first.examples)
+        assert [message["role"] for message in first.messages()] == ["system", *turns, "user"]
 
 
 def test_missing_variable_is_an_error() -> None:
@@ -61,7 +65,7 @@ def test_attributes_are_sorted_and_absent_ones_leave_no_line() -> None:
     assert user.splitlines() == [
         "Title: Silk Scarf",
         "Categories: Accessories > Scarves",
-        "Price: 320",
+        "Price: 200 to 500",
         "Colour: ivory",
         "Season: spring",
     ]
@@ -70,7 +74,7 @@ def test_attributes_are_sorted_and_absent_ones_leave_no_line() -> None:
 def test_prompt_files_are_shipped_with_the_package() -> None:
     import isrf_pipeline.reasoning as package
 
-    files = {path.name for path in (Path(package.__file__).parent / "prompts" / "v1").glob("*.j2")}
+    files = {path.name for path in (Path(package.__file__).parent / "prompts" / PROMPT_VERSION).glob("*.j2")}
     steps = [*chain_of("item", "chained"), *chain_of("user", "chained")]
     steps += [*chain_of("item", "single"), *chain_of("user", "single")]
-    assert files == {step.template for step in steps}
+    assert files == {step.template for step in steps} | {"repair.j2"}

@@ -1,0 +1,120 @@
+"""``isrf plan``: what the next run would ask of the language model, before it spends anything."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from isrf_pipeline.cli.parser import CommandGroup, add_run_date_argument, add_settings_arguments
+from isrf_pipeline.config import Settings, load_settings
+from isrf_pipeline.evaluation.split import training_events
+from isrf_pipeline.lake import Lake, tables
+from isrf_pipeline.reasoning.items import item_subjects
+from isrf_pipeline.reasoning.plan import SubjectPlan, gpu_hours, plan_subjects, price_of
+from isrf_pipeline.reasoning.prototypes import newest_segments, prototype_subjects
+from isrf_pipeline.reasoning.tokens import TokenCount
+from isrf_pipeline.reasoning.users import client_value, item_lines, newest_choices, user_subjects
+from isrf_pipeline.run.identity import parse_run_date
+from isrf_pipeline.run.reading import open_lake
+from isrf_pipeline.run.terminal import duration, say, text_table
+from isrf_pipeline.stages.context import StageContext
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def add_commands(commands: CommandGroup) -> None:
+    """Add the command."""
+    plan = commands.add(
+        "plan", "print what the next run would ask of the language model and what it would cost"
+    )
+    add_settings_arguments(plan)
+    add_run_date_argument(plan)
+    plan.set_defaults(command=print_plan)
+
+
+def print_plan(arguments: argparse.Namespace) -> int:
+    """Print the plan."""
+    effective = load_settings(arguments.conf_file, arguments.set)
+    settings = effective.settings
+    if settings.reasoning.backend == "none":
+        say("reasoning is off (reasoning.backend is none): no calls, no tokens, no cost")
+        return 0
+    with open_lake(effective) as lake:
+        ctx = StageContext(lake.spark, settings, lake, parse_run_date(arguments.run_date), "plan")
+        plans = planned(ctx)
+    for line in plan_lines(plans, settings):
+        say(line)
+    return 0
+
+
+def planned(ctx: StageContext) -> list[SubjectPlan]:
+    """Plans of both stages, by the tables of the last ingest."""
+    reasoning = ctx.settings.reasoning
+    count = TokenCount(reasoning.engine)
+    items = ctx.lake.read(tables.ITEMS)
+    plans = []
+    if reasoning.items.enabled:
+        plans.append(plan_subjects(ctx, "item", item_subjects(items), reasoning.items.max_items, count))
+    if reasoning.users.enabled:
+        users = reasoning.users
+        training = training_events(ctx.lake.read(tables.INTERACTIONS), ctx.settings.split)
+        lines = item_lines(items, _features(ctx.lake))
+        segments = newest_segments(ctx) if users.tier == "prototypes" else None
+        if segments is not None:
+            subjects = prototype_subjects(training, lines, segments, users.newest_items)
+        else:
+            value = client_value(training, items) if users.order == "value" else None
+            choices = newest_choices(training, users.newest_items)
+            subjects = user_subjects(choices, lines, ctx.lake.read(tables.CLIENTS), users.attributes, value)
+            if users.tier == "prototypes":
+                subjects = subjects.limit(0)
+        plans.append(
+            plan_subjects(
+                ctx, "user", subjects, users.max_clients, count, only_changed=users.tier == "changed"
+            )
+        )
+    return plans
+
+
+def _features(lake: Lake) -> DataFrame:
+    """reasoning.item_features, empty before the first reasoning."""
+    if lake.exists(tables.ITEM_FEATURES):
+        return lake.read(tables.ITEM_FEATURES)
+    return lake.spark.createDataFrame([], tables.ITEM_FEATURES.ddl())
+
+
+def plan_lines(plans: Sequence[SubjectPlan], settings: Settings) -> list[str]:
+    """Lay out plans: subjects first, then calls and tokens step by step, then time and cost."""
+    reasoning, budget = settings.reasoning, settings.reasoning.budget
+    lines = text_table(
+        ("", "rows", "cached", "to do", "later"),
+        [(f"{p.subject}s", f"{p.rows:,}", f"{p.cached:,}", f"{p.to_do:,}", f"{p.beyond:,}") for p in plans],
+    )
+    steps: list[tuple[str, ...]] = [
+        (s.kind, f"{s.calls:,}", f"{s.tokens_in:,}", f"{s.tokens_out:,}") for p in plans for s in p.steps
+    ]
+    sums = [sum(p.total(what) for p in plans) for what in ("calls", "tokens_in", "tokens_out")]
+    steps.append(("all", *(f"{value:,}" for value in sums)))
+    lines += ["", *text_table(("step", "calls", "prompt tokens", "output tokens"), steps), ""]
+    known = [p.seconds for p in plans if p.total("calls")]
+    if any(seconds is None for seconds in known):
+        lines.append("time    unknown: no run has measured a rate on this lake yet")
+    else:
+        seconds = sum(s for s in known if s is not None)
+        lines.append(
+            f"time    {duration(seconds)} at the last measured rate, with {reasoning.workers} workers"
+        )
+        if reasoning.engine.gpus:
+            lines.append(f"GPU     {gpu_hours(seconds, reasoning):,.2f} GPU hours")
+    lines.append(f"cost    {price_of(plans, reasoning):,.2f} by reasoning.price")
+    for name, limit, value in (
+        ("max_llm_calls", budget.max_llm_calls, sums[0]),
+        ("max_llm_tokens", budget.max_llm_tokens, sums[1] + sums[2]),
+    ):
+        if limit is not None and value > limit:
+            lines.append(
+                f"budget  reasoning.budget.{name} is {limit:,}: the run will stop there, the next goes on"
+            )
+    return lines

@@ -1,0 +1,76 @@
+"""The calls that a stage still has to make, numbered in the order in which they are worth their money."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from isrf_pipeline.lake.scratch import stored
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_PLACES_PER_FILE = 100_000
+
+
+@dataclass(frozen=True)
+class PendingCalls:
+    """Distinct calls in files of their own, which outlive executors and the commits of the waves.
+
+    Attributes
+    ----------
+    rows
+        place (from 0, without gaps), subject, input, answers; sorted by place, so that a wave reads its own part.
+    count
+        Their number.
+    """
+
+    rows: DataFrame
+    count: int
+
+    def wave(self, start: int, stop: int, ahead: int) -> DataFrame:
+        """Rows from ``start`` to below ``stop``, and ``ahead`` more: subject, input, answers, ahead."""
+        from pyspark.sql import functions as F
+
+        within = (F.col("place") >= start) & (F.col("place") < stop + ahead)
+        return self.rows.where(within).select(
+            "subject", "input", "answers", (F.col("place") >= stop).alias("ahead")
+        )
+
+
+def pending_calls(traced: DataFrame, limit: int | None, folder: str) -> PendingCalls | None:
+    """Store what is missing among the first ``limit`` subjects; None where nothing is.
+
+    Parameters
+    ----------
+    traced
+        Columns subject, priority, input, answers, state, fingerprint; see
+        :func:`isrf_pipeline.reasoning.tracing.trace`.
+    limit
+        Only so many subjects, the first by priority and then by hash, count; None is no limit.
+    folder
+        Where the rows are stored; must not exist.
+    """
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    keyed = traced.withColumn("key", F.struct("priority", F.xxhash64("subject").alias("hash"), "subject"))
+    within = keyed if limit is None else keyed.orderBy("key").limit(limit)
+    missing = within.where(F.col("state") == "missing")
+    if missing.isEmpty():
+        return None
+    # Subjects with the same prompt have the same fingerprint: the first of them asks for all.
+    first = missing.groupBy("fingerprint").agg(F.min("key").alias("key"))
+    # One task numbers all rows, so it is given nothing but their keys.
+    numbered = first.select(
+        "key.subject", (F.row_number().over(Window.orderBy("key")) - 1).cast("bigint").alias("place")
+    )
+    rows = (
+        traced.where(F.col("state") == "missing")
+        .join(numbered, "subject")
+        .select("place", "subject", "input", "answers")
+        .repartition((F.col("place") / _PLACES_PER_FILE).cast("int"))
+        .sortWithinPartitions("place")
+    )
+    kept = stored(rows, folder)
+    return PendingCalls(kept, kept.count())

@@ -1,0 +1,211 @@
+"""What the next run would ask and cost, before it spends anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from isrf_pipeline.config.settings import PriceSettings, ReasoningSettings
+from isrf_pipeline.lake.tables import ANSWERS
+from isrf_pipeline.reasoning.conversation import Chain
+from isrf_pipeline.reasoning.fingerprint import ModelIdentity
+from isrf_pipeline.reasoning.prompts import example_answer
+from isrf_pipeline.reasoning.steps import Step, Subject, chain_of
+from isrf_pipeline.reasoning.tally import last_metric
+from isrf_pipeline.reasoning.tokens import TokenCount
+from isrf_pipeline.reasoning.tracing import keep_unchanged, trace
+from isrf_pipeline.stages.context import StageContext
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+#: Inputs whose prompts are tokenised, taken by hash.
+_SAMPLE = 200
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """One step of the next run.
+
+    Attributes
+    ----------
+    kind
+        Such as item.forward.
+    calls
+        Calls, second attempts included.
+    tokens_in, tokens_out
+        Prompt and output tokens.
+    """
+
+    kind: str
+    calls: int
+    tokens_in: int
+    tokens_out: int
+
+
+@dataclass(frozen=True)
+class SubjectPlan:
+    """What the next run would do for one kind of subject.
+
+    Attributes
+    ----------
+    subject
+        item or user.
+    rows
+        Subjects in the lake.
+    cached
+        Subjects that need no call, those with dead letters included.
+    to_do
+        Subjects that would be asked about.
+    beyond
+        Subjects that max_items or max_clients leaves for later.
+    steps
+        Calls and tokens, step by step.
+    seconds
+        At the last measured rate, or None where none was measured.
+    """
+
+    subject: Subject
+    rows: int
+    cached: int
+    to_do: int
+    beyond: int
+    steps: tuple[StepPlan, ...]
+    seconds: float | None
+
+    def total(self, what: str) -> int:
+        """Sum of calls, tokens_in or tokens_out over all steps."""
+        return sum(getattr(step, what) for step in self.steps)
+
+
+def plan_subjects(
+    ctx: StageContext,
+    subject: Subject,
+    subjects: DataFrame,
+    limit: int | None,
+    count: TokenCount,
+    only_changed: bool = False,
+) -> SubjectPlan:
+    """Plan what :func:`isrf_pipeline.reasoning.waves.reason_over` would do with the same arguments.
+
+    Prompt tokens are those of the real tokenizer on a sample of the missing subjects; an answer that a later prompt
+    holds is stood in for by the prompts' example. Output tokens, second attempts and the rate come from past runs;
+    before the first, an output is as long as the example's.
+    """
+    from pyspark.sql import functions as F
+
+    settings = ctx.settings.reasoning
+    answers = (
+        ctx.lake.read(ANSWERS) if ctx.lake.exists(ANSWERS) else ctx.spark.createDataFrame([], ANSWERS.ddl())
+    )
+    traced = trace(subjects, answers, subject, settings.mode, ModelIdentity.of(settings.engine))
+    if only_changed:
+        traced = keep_unchanged(traced, answers, subject)
+    key = F.struct("priority", F.xxhash64("subject").alias("hash"), "subject")
+    traced = traced.withColumn("key", key).persist()
+    try:
+        within = traced if limit is None else traced.orderBy("key").limit(limit)
+        missing = within.where(F.col("state") == "missing")
+        counts = traced.agg(
+            F.count("*").alias("rows"), F.count_if(F.col("state") == "missing").alias("missing")
+        ).first()
+        assert counts is not None
+        to_do = missing.count()
+        # Twins ask once.
+        asking = missing.dropDuplicates(["fingerprint"])
+        by_place = {
+            row["place"]: row["count"]
+            for row in asking.groupBy(F.size("answers").alias("place")).count().collect()
+        }
+        sample = asking.orderBy(F.xxhash64("fingerprint")).limit(_SAMPLE).select("input", "answers").collect()
+    finally:
+        traced.unpersist()
+    past = _past(answers, settings)
+    steps = []
+    for place, step in enumerate(chain_of(subject, settings.mode)):
+        first = sum(number for reached, number in by_place.items() if reached <= place)
+        steps.append(_step_plan(step, place, first, sample, past, subject, settings, count))
+    tokens_out = sum(step.tokens_out for step in steps)
+    rate = last_metric(ctx, f"reason_{subject}s.tokens_out_per_second")
+    start = last_metric(ctx, f"reason_{subject}s.start_seconds") or 0.0
+    return SubjectPlan(
+        subject,
+        counts["rows"],
+        counts["rows"] - counts["missing"],
+        to_do,
+        counts["missing"] - to_do,
+        tuple(steps),
+        (tokens_out / rate + start if tokens_out else 0.0) if rate else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Past:
+    """Averages of earlier answers of one step."""
+
+    calls: float
+    tokens_out: float
+
+
+def _past(answers: DataFrame, settings: ReasoningSettings) -> dict[str, _Past]:
+    from pyspark.sql import functions as F
+
+    rows = (
+        answers.where(F.col("model") == ModelIdentity.of(settings.engine).name)
+        .groupBy("kind")
+        .agg(
+            F.avg(F.coalesce("calls", F.lit(1))).alias("calls"),
+            F.avg(F.col("tokens_out")).alias("tokens_out"),
+        )
+        .collect()
+    )
+    return {row["kind"]: _Past(float(row["calls"]), float(row["tokens_out"])) for row in rows}
+
+
+def _step_plan(
+    step: Step,
+    place: int,
+    subjects: int,
+    sample: Sequence[tuple[str, list[str]]],
+    past: dict[str, _Past],
+    subject: Subject,
+    settings: ReasoningSettings,
+    count: TokenCount,
+) -> StepPlan:
+    if subjects == 0:
+        return StepPlan(step.kind, 0, 0, 0)
+    chain = chain_of(subject, settings.mode)
+    chats = []
+    for data, answers in sample:
+        if len(answers) <= place:
+            stand_ins = [example_answer(earlier.template) for earlier in chain[len(answers) : place]]
+            chats.append(Chain("", data, [*answers, *stand_ins]).prompt(step).messages())
+    read = sum(count(chats)) / len(chats)
+    example = count.length(example_answer(step.template))
+    known = past.get(step.kind, _Past(1.0, float(example)))
+    # A second attempt reads the prompt, the first answer and the error.
+    return StepPlan(
+        step.kind,
+        round(subjects * known.calls),
+        round(subjects * read * known.calls),
+        round(subjects * known.tokens_out),
+    )
+
+
+def gpu_hours(seconds: float, settings: ReasoningSettings) -> float:
+    """Hours of GPUs that a run of ``seconds`` holds: every worker holds the GPUs of its engine."""
+    return seconds / 3600 * settings.workers * settings.engine.gpus
+
+
+def price_of(plans: Sequence[SubjectPlan], settings: ReasoningSettings) -> float:
+    """Sum by the configured prices, in the currency that they are given in."""
+    price: PriceSettings = settings.price
+    tokens_in = sum(plan.total("tokens_in") for plan in plans)
+    tokens_out = sum(plan.total("tokens_out") for plan in plans)
+    seconds = sum(plan.seconds or 0.0 for plan in plans)
+    return (
+        gpu_hours(seconds, settings) * price.gpu_hour
+        + tokens_in / 1e6 * price.million_tokens_in
+        + tokens_out / 1e6 * price.million_tokens_out
+    )
