@@ -42,19 +42,18 @@ def asking(
         model = ModelIdentity.of(settings.engine)
         steps = chain_of(subject, settings.mode)
         rules = AnswerRules(settings.language, settings.max_echo)
-        now, later = (
-            # Generators, so that the backend renders a prompt only when it has room for it.
-            (
-                Conversation(Chain(row["subject"], row["input"], list(row["answers"])), steps, model, rules)
-                for row in rows
-                if row["ahead"] is ahead
-            )
-            for ahead in (False, True)
-        )
+
+        def conversations(ahead: bool) -> Iterator[Conversation]:
+            # One at a time, so that the backend renders a prompt only when it has room for it.
+            for row in rows:
+                if row["ahead"] is ahead:
+                    chain = Chain(row["subject"], row["input"], list(row["answers"]))
+                    yield Conversation(chain, steps, model, rules)
+
         common = {"model": model.name, "prompt_version": PROMPT_VERSION, "run_id": run_id}
         answered = [
             asdict(row) | common | {"finished_at": datetime.datetime.now(datetime.UTC)}
-            for row in factory(settings).carry(now, later)
+            for row in factory(settings).carry(conversations(ahead=False), conversations(ahead=True))
         ]
         yield pa.RecordBatch.from_pylist(answered, schema=_answer_schema())
 

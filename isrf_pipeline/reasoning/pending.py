@@ -10,8 +10,6 @@ from isrf_pipeline.lake.scratch import stored
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_PLACES_PER_FILE = 100_000
-
 
 @dataclass(frozen=True)
 class PendingCalls:
@@ -60,17 +58,12 @@ def pending_calls(traced: DataFrame, limit: int | None, folder: str) -> PendingC
     if missing.isEmpty():
         return None
     # Subjects with the same prompt have the same fingerprint: the first of them asks for all.
-    first = missing.groupBy("fingerprint").agg(F.min("key").alias("key"))
-    # One task numbers all rows, so it is given nothing but their keys.
-    numbered = first.select(
-        "key.subject", (F.row_number().over(Window.orderBy("key")) - 1).cast("bigint").alias("place")
+    first = missing.groupBy("fingerprint").agg(
+        F.min("key").alias("key"),
+        F.min_by("input", "key").alias("input"),
+        F.min_by("answers", "key").alias("answers"),
     )
-    rows = (
-        traced.where(F.col("state") == "missing")
-        .join(numbered, "subject")
-        .select("place", "subject", "input", "answers")
-        .repartition((F.col("place") / _PLACES_PER_FILE).cast("int"))
-        .sortWithinPartitions("place")
-    )
-    kept = stored(rows, folder)
+    # One task sorts all of them, on disk where need be: nothing beside what the model takes for them.
+    place = (F.row_number().over(Window.orderBy("key")) - 1).cast("bigint")
+    kept = stored(first.select(place.alias("place"), "key.subject", "input", "answers"), folder)
     return PendingCalls(kept, kept.count())

@@ -19,11 +19,20 @@ def worker_profile(spark: SparkSession, settings: ReasoningSettings) -> Any:
     Raises
     ------
     EnvironmentMismatchError
-        If GPUs are asked for and the executors declare none, or fewer than one engine needs.
+        If GPUs are asked for and the executors declare none, or fewer than one engine needs, or if there are no
+        executors but the driver.
     """
     gpus = settings.engine.gpus
     if settings.backend != "engine" or gpus == 0:
         return None
+    master = spark.sparkContext.master or ""
+    # A local master takes the executors' declaration and then fails each job with a profile; local-cluster does not.
+    if master == "local" or master.startswith("local["):
+        raise EnvironmentMismatchError(
+            f"reasoning.engine.gpus {gpus}",
+            f"Spark gives GPUs to tasks of a cluster only, and the master is {master}",
+            "set it to 0, and vLLM takes the GPU of this machine",
+        )
     declared = int(spark.conf.get("spark.executor.resource.gpu.amount", "0") or 0)
     if declared < gpus:
         raise EnvironmentMismatchError(

@@ -72,10 +72,14 @@ class Tally:
         return self.total("dead")
 
     @property
+    def answers(self) -> int:
+        """Rows that were stored, dead letters included."""
+        return self.total("ok") + self.dead
+
+    @property
     def valid_share(self) -> float:
         """Share of the answers that are no dead letters; 1 where there are none."""
-        answers = self.total("ok") + self.dead
-        return self.total("ok") / answers if answers else 1.0
+        return self.total("ok") / self.answers if self.answers else 1.0
 
     @property
     def tokens_out_per_second(self) -> float:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isrf_pipeline.config.settings import ReasoningSettings
+from isrf_pipeline.config.settings import BudgetSettings, ReasoningSettings
 from isrf_pipeline.errors import ReasoningError
 from isrf_pipeline.lake.scratch import scratch_folder
 from isrf_pipeline.lake.tables import ANSWERS
 from isrf_pipeline.logs import Progress, log_event
 from isrf_pipeline.reasoning.asking import STARTED_SCHEMA, asking, starting
 from isrf_pipeline.reasoning.backends import BackendFactory, backend_of_this_process, require_backend
-from isrf_pipeline.reasoning.budget import allowance
+from isrf_pipeline.reasoning.budget import Spent, allowance
 from isrf_pipeline.reasoning.exposition import write_exposition
 from isrf_pipeline.reasoning.fingerprint import ModelIdentity
 from isrf_pipeline.reasoning.pending import PendingCalls, pending_calls
@@ -103,14 +103,21 @@ def reason_over(
                 break
             # Its source has grown when the waves are over, and with that Spark's copy of it is gone.
             final.unpersist()
+            before = waves.tally.answers
             if not waves.run(pending):
                 final = known()
                 break
+            if waves.tally.answers == before:
+                raise ReasoningError(
+                    f"reasoning.backend {settings.backend}",
+                    f"gave no answer for {pending.count} {subject}s and no error either",
+                    "report this as a defect",
+                )
             # Of subjects with one prompt only the first has asked; they may still differ in a later step.
     tally = waves.tally
     ctx.counters.llm_calls += tally.calls
     ctx.counters.llm_tokens += tally.tokens
-    ctx.counters.rows_out += tally.total("ok") + tally.dead
+    ctx.counters.rows_out += tally.answers
     if tally.calls:
         ctx.write_metrics(f"reason_{subject}s", tally_metrics(tally, waves.start_seconds))
     require_few_dead(tally, subject, settings.max_failed_share, final)
@@ -160,7 +167,8 @@ class _Waves:
         self._settings = ctx.settings.reasoning
         self._backend = backend
         self._profile = worker_profile(ctx.spark, self._settings)
-        self._before = spent_by_run(ctx)
+        self._limited = self._settings.budget != BudgetSettings()
+        self._before = spent_by_run(ctx) if self._limited else Spent()
         self._rhythm = _rhythm(self._settings)
         #: Seconds of waves before the present run of them, and when that began.
         self._measured = 0.0, 0.0
@@ -178,7 +186,7 @@ class _Waves:
         )
         if self.start_seconds is None:
             self.start_seconds = self._start()
-        expected = expected_cost(self._ctx, self._subject)
+        expected = expected_cost(self._ctx, self._subject) if self._limited else Spent(1)
         progress = Progress(f"reasoning over {self._subject}s", pending.count)
         self._measured = self.tally.seconds, time.monotonic()
         under_way: collections.deque[tuple[Future[None], int]] = collections.deque()

@@ -55,15 +55,20 @@ def addresses(profile):
     return [json.loads(row["told"]) for row in rows]
 
 
-try:
-    worker_profile(spark, settings(2))
-    refused = None
-except EnvironmentMismatchError as error:
-    refused = str(error)
+def refusal(session, gpus):
+    try:
+        worker_profile(session, settings(gpus))
+    except EnvironmentMismatchError as error:
+        return str(error)
+
+
+undeclared = spark.newSession()
+undeclared.conf.unset("spark.executor.resource.gpu.amount")
 told = {
+    "none declared": refusal(undeclared, 1),
+    "too few declared": refusal(spark, 2),
     "profile": addresses(worker_profile(spark, settings(1))),
     "no profile": addresses(None),
-    "too many": refused,
 }
 print("TOLD=" + json.dumps(told))
 """
@@ -165,12 +170,19 @@ def test_each_engine_task_holds_a_gpu_of_its_own_and_other_tasks_hold_none(
     told = json.loads(line.removeprefix("TOLD="))
     assert sorted(told["profile"]) == [["0"], ["1"]]
     assert told["no profile"] == [[], []]
-    assert "the executors declare 1 GPUs (spark.executor.resource.gpu.amount)" in told["too many"]
+    assert "executors declare no GPUs (spark.executor.resource.gpu.amount)" in told["none declared"]
+    assert "executors declare 1 GPUs (spark.executor.resource.gpu.amount)" in told["too few declared"]
 
 
-def test_gpus_that_no_executor_declares_are_refused_before_any_work(spark: SparkSession) -> None:
-    settings = ReasoningSettings.model_validate({"backend": "engine", "engine": {"gpus": 1}})
-    with pytest.raises(EnvironmentMismatchError, match=r"no GPUs \(spark\.executor\.resource\.gpu\.amount\)"):
-        worker_profile(spark, settings)
-    for without in ({"backend": "server", "engine": {"gpus": 1}}, {"engine": {"gpus": 0}}):
-        assert worker_profile(spark, ReasoningSettings.model_validate(without)) is None
+def test_gpus_are_refused_where_no_cluster_gives_them(spark: SparkSession) -> None:
+    with pytest.raises(
+        EnvironmentMismatchError, match=r"reasoning\.engine\.gpus 1: .* local\[2\]; set it to 0"
+    ):
+        worker_profile(spark, ReasoningSettings.model_validate({"engine": {"gpus": 1}}))
+
+
+@pytest.mark.parametrize("reasoning", [{"engine": {"gpus": 0}}, {"backend": "server", "engine": {"gpus": 1}}])
+def test_no_gpu_is_asked_for_where_no_engine_of_ours_needs_one(
+    spark: SparkSession, reasoning: dict[str, Any]
+) -> None:
+    assert worker_profile(spark, ReasoningSettings.model_validate(reasoning)) is None

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.spark
 
-BUNDLED = EmbeddingSettings()
+#: One worker, so that the tests load the encoder once.
+BUNDLED = EmbeddingSettings(partitions=1)
 #: Fails where anything is encoded; what was stored under its name is found all the same.
 ABSENT = EmbeddingSettings(model="/no/such/encoder", max_tokens=32)
 SCARF, CLOAK = "Silk scarf", "Wool cloak"

@@ -70,6 +70,8 @@ def observed_engine(log: Path) -> Callable[[Any], Any]:
         class Observed:
             def carry(self, conversations: Any, ahead: Any = ()) -> Any:
                 yield from engine.carry(conversations, ahead)
+                with open(f"{path}.ahead", "a") as file:  # noqa: PTH123
+                    file.write(f"{len(engine._held) + len(engine._ended)}\n")
                 with open(f"{path}.end", "w") as file:  # noqa: PTH123
                     file.write(str(time.time()))
 
@@ -122,7 +124,8 @@ def context(lake: Lake, run_id: str, mode: str) -> StageContext:
             "lake": {"root": lake.root},
             "reasoning": {
                 "mode": mode,
-                "wave": 5,
+                # Four subjects a commit, and all others begun ahead.
+                "wave": 20,
                 "engine": {"max_num_seqs": 16},
                 "users": {"max_clients": 2, "newest_items": 3},
                 # What the small model writes is not under test here.
@@ -189,6 +192,13 @@ def test_overlong_input_is_shortened_and_costs_nobody_else(night: Night) -> None
     assert 0 < row.tokens_in < 2 * 2048
 
 
+def test_what_was_begun_ahead_is_found_again_and_asked_once(night: Night) -> None:
+    rows = night.lake.read(tables.ANSWERS).where("kind = 'item.single'").collect()
+    assert len(rows) == len({row.fingerprint for row in rows}) == 9
+    begun = [int(line) for line in Path(f"{night.engine_log}.ahead").read_text().split()]
+    assert begun == [5, 1, 0, 0], "what the engine held of later waves when each of the four ended"
+
+
 def test_the_prefix_cache_is_hit(night: Night) -> None:
     rows = night.lake.read(tables.ANSWERS).where("kind = 'item.single'").collect()
     hits = sum(row.tokens_cached for row in rows) / sum(row.tokens_in for row in rows)
@@ -198,7 +208,7 @@ def test_the_prefix_cache_is_hit(night: Night) -> None:
 
 def test_one_engine_serves_all_waves_of_both_stages(night: Night) -> None:
     rows = night.engine_rows()
-    assert len(rows) == 5, "made ready for each stage, two waves of items and one of clients"
+    assert len(rows) == 6, "made ready for each stage, three waves of items and one of clients"
     assert rows[0][1]
     for (before, _, _), (after, started, idle) in pairwise(rows):
         # Spark ends a worker after a minute without work; only a starved machine takes that long between waves.
@@ -237,7 +247,7 @@ def test_second_run_asks_nothing(night: Night) -> None:
     reason_items.run(items, observed_engine(night.engine_log))
     reason_users.run(users, observed_engine(night.engine_log))
     assert items.counters.llm_calls == users.counters.llm_calls == 0
-    assert len(night.engine_rows()) == 5, "not even an engine is started"
+    assert len(night.engine_rows()) == 6, "not even an engine is started"
     assert {row.user_id: row.interest for row in night.lake.read(tables.USER_FEATURES).collect()} == before
 
 
