@@ -104,9 +104,11 @@ def gpu_cluster(
         start("master", "master.Master", "--port", str(port), "--webui-port", str(web))
         parts._wait_for_port(port, cluster, "the master")
         for address in ("0", "1"):
-            properties = declared_gpu(tmp_path, address)
+            name, properties = f"worker{address}", declared_gpu(tmp_path, address)
             size = ("--cores", "1", "--memory", "1g", "--webui-port", "0")
-            start(f"worker{address}", "worker.Worker", *size, "--properties-file", properties, cluster.master)
+            # By default an application's files lie in Spark's own folder, here the environment's packages.
+            own = ("--work-dir", str(tmp_path / name), "--properties-file", properties)
+            start(name, "worker.Worker", *size, *own, cluster.master)
         parts._wait_for_workers(web, cluster)
         yield GpuCluster(cluster.master, parts._environment())
     finally:

@@ -126,7 +126,7 @@ def context(lake: Lake, run_id: str, mode: str) -> StageContext:
                 "mode": mode,
                 # Four subjects a commit, and all others begun ahead.
                 "wave": 20,
-                "engine": {"max_num_seqs": 16},
+                "engine": {"max_num_seqs": 16, "max_model_len": 1024},
                 "users": {"max_clients": 2, "newest_items": 3},
                 # What the small model writes is not under test here.
                 "max_failed_share": 1.0,
@@ -189,7 +189,7 @@ def test_overlong_input_is_shortened_and_costs_nobody_else(night: Night) -> None
     assert {row.subject for row in rows if "shortened" in (row.note or "")} == {OVERLONG}
     (row,) = (row for row in rows if row.subject == OVERLONG)
     assert row.status == "ok" or "room" not in row.reason
-    assert 0 < row.tokens_in < 2 * 2048
+    assert 0 < row.tokens_in < 2 * 1024
 
 
 def test_what_was_begun_ahead_is_found_again_and_asked_once(night: Night) -> None:
@@ -249,6 +249,37 @@ def test_second_run_asks_nothing(night: Night) -> None:
     assert items.counters.llm_calls == users.counters.llm_calls == 0
     assert len(night.engine_rows()) == 6, "not even an engine is started"
     assert {row.user_id: row.interest for row in night.lake.read(tables.USER_FEATURES).collect()} == before
+
+
+def test_the_plan_is_close_to_what_the_run_then_used(night: Night) -> None:
+    from isrf_pipeline.reasoning.items import item_subjects
+    from isrf_pipeline.reasoning.plan import plan_subjects
+    from isrf_pipeline.reasoning.tokens import TokenCount
+
+    lake = night.lake
+    added = lake.read(tables.ITEMS).where("item_id IN ('i1', 'i2', 'i3')")
+    lake.append(
+        tables.ITEMS,
+        added.selectExpr("* EXCEPT (item_id, price)", "'n' || item_id AS item_id", "price + 900 AS price"),
+    )
+    ctx = context(lake, "items-3", "single")
+    planned = plan_subjects(
+        ctx, "item", item_subjects(lake.read(tables.ITEMS)), None, TokenCount(ctx.settings.reasoning.engine)
+    )
+    assert (planned.rows, planned.cached, planned.to_do, planned.beyond) == (12, 9, 3, 0)
+    assert planned.seconds is not None, "the rate of the first night is known"
+
+    reason_items.run(ctx)
+    (used,) = (
+        lake.read(tables.ANSWERS)
+        .where("run_id = 'items-3'")
+        .selectExpr("sum(calls) calls", "sum(tokens_in) tokens_in", "sum(tokens_out) tokens_out")
+        .collect()
+    )
+    print(f"planned {planned.steps}, used {used}")
+    assert planned.total("calls") == used.calls == 3
+    assert planned.total("tokens_in") == pytest.approx(used.tokens_in, rel=0.02)
+    assert planned.total("tokens_out") == pytest.approx(used.tokens_out, rel=0.25), "three answers only"
 
 
 @pytest.mark.parametrize(
