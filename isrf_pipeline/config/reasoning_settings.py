@@ -9,10 +9,22 @@ from pydantic import Field, field_validator
 
 from isrf_pipeline.config.section import Section
 
-#: Names of attributes that tell who somebody is.
-_IDENTITY = re.compile(
-    r"name|mail|phone|mobile|address|street|birth_?da|passport|iban|(^|_)(id|ref|uuid)$", re.I
+#: Words in names of attributes that tell who somebody is.
+_IDENTITY = frozenset(
+    re.findall(
+        r"\S+",
+        "name firstname lastname surname fullname nom prenom mail email phone telephone tel mobile contact login "
+        "address street passport iban ssn dob id userid clientid customerid ref reference uuid no number num",
+    )
 )
+
+
+def _tells_identity(attribute: str) -> bool:
+    """Whether the name of an attribute, in any of the usual spellings, stands for an identity or a day of birth."""
+    words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", attribute)}
+    return (
+        bool(words & _IDENTITY) or bool("birth" in words and words & {"date", "day"}) or "birthdate" in words
+    )
 
 
 class ReasoningItems(Section):
@@ -57,7 +69,7 @@ class ReasoningUsers(Section):
     @classmethod
     def _no_identities(cls, names: list[str]) -> list[str]:
         for name in names:
-            if _IDENTITY.search(name):
+            if _tells_identity(name):
                 raise ValueError(
                     f"{name} reads like an identity, and names, addresses and identifiers never enter a prompt"
                 )

@@ -153,7 +153,8 @@ def parse_answer(answer: type[Answer], text: str) -> dict[str, Any] | str:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "answer"
-        return f"unparsable answer ({where}: {first['msg']})"[:200]
+        # A key that the model made up may hold anything.
+        return " ".join(f"unparsable answer ({where}: {first['msg']})".split())[:200]
 
 
 def _bare(node: Any) -> Any:

@@ -13,6 +13,8 @@ _DESCRIPTION_CHARS = 160
 _ATTRIBUTE_CHARS = 60
 #: A logarithm of 1000 may fall short of 3 by its last digit.
 _ROUNDING = 1e-9
+#: Prices above have no band; whole numbers end a little later.
+_DEAREST = 1e15
 #: A shorter identifier may as well be a size or a year.
 _LEAST_IDENTIFIER = 6
 #: Items that cannot be recommended are asked for after all that can.
@@ -39,14 +41,14 @@ def item_subjects(items: DataFrame) -> DataFrame:
 
     attributes = F.transform_values(
         F.map_from_entries(F.array_sort(F.map_entries("attributes"))),
-        lambda _, value: _shortened(without_identity(value), _ATTRIBUTE_CHARS),
+        lambda _, value: shortened_line(without_identity(value), _ATTRIBUTE_CHARS),
     )
     fields = F.struct(
-        _shortened(without_identity(F.col("title")), _TITLE_CHARS).alias("title"),
-        F.col("brand"),
-        F.array_join("categories", " > ").alias("categories"),
+        shortened_line(without_identity(F.col("title")), _TITLE_CHARS).alias("title"),
+        shortened_line(without_identity(F.col("brand")), _ATTRIBUTE_CHARS).alias("brand"),
+        shortened_line(without_identity(F.array_join("categories", " > ")), _TITLE_CHARS).alias("categories"),
         price_band(F.col("price")).alias("price"),
-        _shortened(without_identity(F.col("description")), _DESCRIPTION_CHARS).alias("description"),
+        shortened_line(without_identity(F.col("description")), _DESCRIPTION_CHARS).alias("description"),
         attributes.alias("attributes"),
     )
     age = -F.coalesce(F.unix_date("launched_on"), F.lit(0)).cast("bigint")
@@ -58,7 +60,7 @@ def item_subjects(items: DataFrame) -> DataFrame:
 
 
 def price_band(price: Column) -> Column:
-    """Band of a price in steps of 1, 2, 5, 10 and so on, such as "200 to 500"; null below 1.
+    """Band of a price in steps of 1, 2, 5, 10 and so on, such as "200 to 500"; null below 1 and above 10^15.
 
     A band says what a price means, and survives a change of price that the fingerprint would not.
     """
@@ -72,7 +74,7 @@ def price_band(price: Column) -> Column:
     def whole(value: Column) -> Column:
         return F.round(value).cast("bigint").cast("string")
 
-    return F.when(price >= 1, F.concat(whole(low), F.lit(" to "), whole(high)))
+    return F.when((price >= 1) & (price < _DEAREST), F.concat(whole(low), F.lit(" to "), whole(high)))
 
 
 def attribute_text() -> Column:
@@ -96,7 +98,7 @@ def description_text() -> Column:
     """Beginning of the description, null where there is none."""
     from pyspark.sql import functions as F
 
-    return _present(_shortened(F.col("description"), _DESCRIPTION_CHARS))
+    return _present(shortened_line(F.col("description"), _DESCRIPTION_CHARS))
 
 
 def feature_text() -> Column:
@@ -168,7 +170,7 @@ def without_mail(text: Column) -> Column:
     """The text with e-mail addresses taken out: no prompt names anybody."""
     from pyspark.sql import functions as F
 
-    return F.regexp_replace(text, r"[\w.+-]+@[\w-]+\.[\w.-]+", "…")
+    return F.regexp_replace(text, r"(?U)[\w.'’+-]+[@＠][\w-]+(\.[\w-]+)+", "…")
 
 
 def without_identity(text: Column) -> Column:
@@ -176,12 +178,13 @@ def without_identity(text: Column) -> Column:
     from pyspark.sql import functions as F
 
     is_identifier = F.length("item_id") >= _LEAST_IDENTIFIER
-    return F.when(is_identifier, F.replace(without_mail(text), F.col("item_id"), F.lit("…"))).otherwise(
+    own = F.concat(F.lit(r"(?i)\Q"), F.col("item_id"), F.lit(r"\E"))
+    return F.when(is_identifier, F.regexp_replace(without_mail(text), own, F.lit("…"))).otherwise(
         without_mail(text)
     )
 
 
-def _shortened(text: Column, characters: int) -> Column:
+def shortened_line(text: Column, characters: int) -> Column:
     """One line of at most ``characters``, ended after a whole word."""
     from pyspark.sql import functions as F
 

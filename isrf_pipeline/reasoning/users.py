@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.reasoning.answers import INTEREST_WORDS
-from isrf_pipeline.reasoning.items import answer_field, attribute_text, without_identity, without_mail
+from isrf_pipeline.reasoning.items import (
+    answer_field,
+    attribute_text,
+    shortened_line,
+    without_identity,
+    without_mail,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -16,6 +22,7 @@ _DAY_SECONDS = 86_400
 #: What a composed text names at most of each kind.
 _NAMED = {"tag": 5, "category": 3, "brand": 2}
 _LINE_CHARS = 160
+_ATTRIBUTE_CHARS = 60
 
 
 def item_lines(items: DataFrame, features: DataFrame) -> DataFrame:
@@ -134,7 +141,9 @@ def user_subjects(
         priority.alias("priority"),
         F.to_json(
             F.struct(
-                F.transform_values(told, lambda _, text: without_mail(text)).alias("attributes"),
+                F.transform_values(
+                    told, lambda _, text: shortened_line(without_mail(text), _ATTRIBUTE_CHARS)
+                ).alias("attributes"),
                 history.alias("history"),
             )
         ).alias("input"),
