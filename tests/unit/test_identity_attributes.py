@@ -5,28 +5,14 @@ from pydantic import ValidationError
 
 from isrf_pipeline.config.settings import ReasoningUsers
 
+IDENTITIES = [
+    *("email", "first_name", "nom", "login", "contact", "tel", "dob", "ssn"),
+    *("client_id", "clientId", "userid", "userID", "customer_no", "client_number"),
+    *("date_of_birth", "birthDate"),
+]
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "email",
-        "first_name",
-        "client_id",
-        "clientId",
-        "userid",
-        "customer_no",
-        "client_number",
-        "date_of_birth",
-        "birthDate",
-        "dob",
-        "tel",
-        "contact",
-        "login",
-        "ssn",
-        "nom",
-        "userID",
-    ],
-)
+
+@pytest.mark.parametrize("name", IDENTITIES)
 def test_attributes_that_tell_who_somebody_is_are_refused(name: str) -> None:
     with pytest.raises(ValidationError, match=f"{name} reads like an identity"):
         ReasoningUsers(attributes=["country", name])
