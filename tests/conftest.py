@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import yaml
 
@@ -17,6 +18,10 @@ from isrf_pipeline.lake import Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+# The first example of a test imports what the others find loaded: a deadline would test the machine.
+hypothesis.settings.register_profile("isrf", deadline=None)
+hypothesis.settings.load_profile("isrf")
 
 
 @pytest.fixture(scope="session")

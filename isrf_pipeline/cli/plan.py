@@ -19,6 +19,7 @@ from isrf_pipeline.run.identity import parse_run_date
 from isrf_pipeline.run.reading import open_lake
 from isrf_pipeline.run.terminal import duration, say, text_table
 from isrf_pipeline.stages.context import StageContext
+from isrf_pipeline.stages.reason_items import sold_items
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -56,7 +57,8 @@ def planned(ctx: StageContext) -> list[SubjectPlan]:
     items = ctx.lake.read(tables.ITEMS)
     plans = []
     if reasoning.items.enabled:
-        plans.append(plan_subjects(ctx, "item", item_subjects(items), reasoning.items.max_items, count))
+        subjects = item_subjects(items, sold_items(ctx))
+        plans.append(plan_subjects(ctx, "item", subjects, reasoning.items.max_items, count))
     if reasoning.users.enabled:
         users = reasoning.users
         training = training_events(ctx.lake.read(tables.INTERACTIONS), ctx.settings.split)

@@ -34,7 +34,8 @@ class ReasoningItems(Section):
     max_items: int | None = Field(
         default=None,
         ge=0,
-        description="Ask for at most so many items, those on sale and the newest first; None is no limit.",
+        description="Ask for at most so many items: those on sale that clients chose, others on sale, the rest, "
+        "each the newest first; None is no limit.",
     )
 
 

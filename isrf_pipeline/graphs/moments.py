@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 _BLOCK_ITEMS = 1024
 _PACKED = "block int, part string, indptr binary, indices binary, data binary"
 _PARTS = ("xx", "xy", "ff")
+#: Weights are multiples of this, products multiples of its square: sums below 2^29 are exact in any order, and the
+#: graph does not depend on how clients were spread over partitions.
+_GRID = 2.0**-12
 
 
 @dataclass(frozen=True)
 class SequenceMoments:
-    """Sums over all training histories; each is an (items, items) float32 sparse matrix.
+    """Sums over all training histories; each is an (items, items) float64 sparse matrix.
 
     Attributes
     ----------
@@ -85,7 +88,7 @@ def sequence_moments(
         .applyInArrow(add_blocks, _PACKED)
         .toArrow()
     )
-    sums = {part: sparse.csr_matrix((n_items, n_items), dtype=np.float32) for part in _PARTS}
+    sums = {part: sparse.csr_matrix((n_items, n_items), dtype=np.float64) for part in _PARTS}
     rows = sorted(packed.to_pylist(), key=lambda row: row["block"])
     for part in _PARTS:
         blocks = {row["block"]: _unpack(row, n_items) for row in rows if row["part"] == part}
@@ -95,7 +98,7 @@ def sequence_moments(
                     blocks.get(
                         b,
                         sparse.csr_matrix(
-                            (min(_BLOCK_ITEMS, n_items - b * _BLOCK_ITEMS), n_items), dtype=np.float32
+                            (min(_BLOCK_ITEMS, n_items - b * _BLOCK_ITEMS), n_items), dtype=np.float64
                         ),
                     )
                     for b in range(-(-n_items // _BLOCK_ITEMS))
@@ -133,17 +136,21 @@ def moments_of(
         back = position[ends] >= step
         x_rows.append(prefix[back])
         x_columns.append(codes[ends[back] - step])
-        x_values.append(np.full(int(back.sum()), decay**step, np.float32))
+        x_values.append(np.full(int(back.sum()), _weight(decay, step)))
         ahead = position[ends] + 1 + step < lengths[owner[ends]]
         y_rows.append(prefix[ahead])
         y_columns.append(codes[ends[ahead] + 1 + step])
-        y_values.append(np.full(int(ahead.sum()), decay**step, np.float32))
+        y_values.append(np.full(int(ahead.sum()), _weight(decay, step)))
     shape = (len(ends), n_items)
     x = _coo(x_rows, x_columns, x_values, shape)
     y = _coo(y_rows, y_columns, y_values, shape)
-    f = sparse.csr_matrix((np.ones(len(codes), np.float32), (owner, codes)), shape=(len(lengths), n_items))
+    f = sparse.csr_matrix((np.ones(len(codes)), (owner, codes)), shape=(len(lengths), n_items))
     f.data[:] = np.minimum(f.data, 1)
     return (x.T @ x).tocsr(), (x.T @ y).tocsr(), (f.T @ f).tocsr()
+
+
+def _weight(decay: float, step: int) -> float:
+    return round(decay**step / _GRID) * _GRID
 
 
 def _coo(rows: list[Any], columns: list[Any], values: list[Any], shape: tuple[int, int]) -> sparse.csr_matrix:

@@ -17,25 +17,27 @@ _ROUNDING = 1e-9
 _DEAREST = 1e15
 #: A shorter identifier may as well be a size or a year.
 _LEAST_IDENTIFIER = 6
-#: Items that cannot be recommended are asked for after all that can.
-_UNAVAILABLE_LAST = 10_000_000
+#: More days than any two launches are apart: a group of items comes after the whole group before it.
+_NEXT_GROUP = 10_000_000
 #: Synthesis of all steps, in whichever answer of the chain a field stands.
 _FIELDS = "who_for string, who_not_for string, feature string, tags array<string>"
 
 
-def item_subjects(items: DataFrame) -> DataFrame:
+def item_subjects(items: DataFrame, sold: DataFrame | None = None) -> DataFrame:
     """Subjects of the catalogue: what the model reads of each item, never its identifier.
 
     Parameters
     ----------
     items
         silver.items.
+    sold
+        item_id of the items that clients chose; None where that is not known.
 
     Returns
     -------
     DataFrame
-        subject (item_id), priority (available items first, then the newest on sale), input (JSON: title, brand,
-        categories, price, description, attributes).
+        subject (item_id), priority (items on sale that clients chose, other items on sale, all others; the newest
+        first within each), input (JSON: title, brand, categories, price, description, attributes).
     """
     from pyspark.sql import functions as F
 
@@ -52,9 +54,16 @@ def item_subjects(items: DataFrame) -> DataFrame:
         attributes.alias("attributes"),
     )
     age = -F.coalesce(F.unix_date("launched_on"), F.lit(0)).cast("bigint")
-    return items.select(
+    if sold is None:
+        rows = items.withColumn("chosen", F.lit(False))
+    else:
+        rows = items.join(sold.select("item_id", F.lit(True).alias("chosen")).distinct(), "item_id", "left")
+    group = F.when(F.col("available"), F.when(F.coalesce("chosen", F.lit(False)), 0).otherwise(1)).otherwise(
+        2
+    )
+    return rows.select(
         F.col("item_id").alias("subject"),
-        F.when(F.col("available"), age).otherwise(age + _UNAVAILABLE_LAST).alias("priority"),
+        (age + group * _NEXT_GROUP).alias("priority"),
         F.to_json(fields, {"ignoreNullFields": "false"}).alias("input"),
     )
 

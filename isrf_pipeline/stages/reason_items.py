@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.embedding.fields import embed_fields, field_texts
+from isrf_pipeline.evaluation.split import training_events
 from isrf_pipeline.lake import tables
 from isrf_pipeline.reasoning.backends import BackendFactory, backend_of_this_process
 from isrf_pipeline.reasoning.items import (
@@ -35,7 +36,7 @@ def run(ctx: StageContext, backend: BackendFactory = backend_of_this_process) ->
         ctx.write(tables.ITEM_FEATURES, features.join(embed_fields(texts, embedding, ctx), "item_id"))
     finally:
         features.unpersist()
-    if reasoning.backend != "none" and reasoning.users.enabled:
+    if reasoning.backend == "engine" and reasoning.users.enabled:
         # Its minute began with the last answer, and embedding took most of it.
         keep_workers(ctx.spark, ENGINE_ROLE, reasoning.workers)
 
@@ -46,13 +47,20 @@ def _features(ctx: StageContext, items: DataFrame, backend: BackendFactory) -> D
         return features_without_model(items, "reasoning is off (reasoning.backend is none)")
     if not settings.items.enabled:
         return features_without_model(items, "reasoning over items is off")
-    traced = reason_over(ctx, "item", item_subjects(items), settings.items.max_items, backend)
-    return semantic_features(items, traced)
+    subjects = item_subjects(items, sold_items(ctx))
+    return semantic_features(items, reason_over(ctx, "item", subjects, settings.items.max_items, backend))
+
+
+def sold_items(ctx: StageContext) -> DataFrame | None:
+    """item_id of every training event: what is asked about first. None before the first events."""
+    if not ctx.lake.exists(tables.INTERACTIONS):
+        return None
+    return training_events(ctx.lake.read(tables.INTERACTIONS), ctx.settings.split).select("item_id")
 
 
 STAGE = Stage(
     "reason_items",
-    (tables.ITEMS, tables.ANSWERS, tables.EMBEDDINGS),
+    (tables.ITEMS, tables.INTERACTIONS, tables.ANSWERS, tables.EMBEDDINGS),
     (tables.ANSWERS, tables.EMBEDDINGS, tables.ITEM_FEATURES),
     run,
 )

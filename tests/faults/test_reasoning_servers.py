@@ -211,11 +211,13 @@ def test_killed_servers_lose_and_repeat_nothing(spark: SparkSession, lake: Lake,
         return StageContext(spark, settings, lake, datetime.date(2026, 3, 1), run_id)
 
     with serving(tmp_path, "slow", "slow") as servers:
-        _kill_once_it_answered(servers, N_ITEMS + 2)
+        # Two waves overlap: the third is begun when the first is committed.
+        _kill_once_it_answered(servers, 2 * N_ITEMS + 2)
         with pytest.raises(Exception, match="no server answers") as caught:
             reason_items.run(context("first", servers))
         assert isinstance(known_error(caught.value), ReasoningError)
-    assert lake.read(tables.ANSWERS).count() == N_ITEMS
+    committed = lake.read(tables.ANSWERS).count()
+    assert committed in (N_ITEMS, 2 * N_ITEMS)
     assert not lake.exists(tables.ITEM_FEATURES)
 
     others = tmp_path / "others"
@@ -225,7 +227,7 @@ def test_killed_servers_lose_and_repeat_nothing(spark: SparkSession, lake: Lake,
         second = context("second", servers)
         reason_items.run(second)
     answers = lake.read(tables.ANSWERS)
-    assert second.counters.llm_calls == 2 * N_ITEMS
+    assert second.counters.llm_calls == 3 * N_ITEMS - committed
     assert answers.count() == answers.select("fingerprint").distinct().count() == 3 * N_ITEMS
     assert lake.read(tables.ITEM_FEATURES).where("origin = 'llm'").count() == 3 * N_ITEMS
 

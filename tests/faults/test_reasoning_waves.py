@@ -197,3 +197,50 @@ def test_no_identifier_reaches_a_prompt(spark: SparkSession, lake: Lake) -> None
     inputs = [json.loads(row.input) for row in item_subjects(items(spark)).collect()]
     assert "id-" not in json.dumps(inputs)
     assert set(inputs[0]) == {"title", "brand", "categories", "price", "description", "attributes"}
+
+
+def test_after_one_item_changes_exactly_that_one_is_asked(
+    spark: SparkSession, lake: Lake, tmp_path: Path
+) -> None:
+    lake.overwrite(tables.ITEMS, items(spark, 100))
+    first = context(lake, "first", wave=60)
+    reason_items.run(first, stand_in(tmp_path, "good"))
+    assert first.counters.llm_calls == 100
+    changed = items(spark, 100).selectExpr(
+        "* EXCEPT (title)", "CASE WHEN item_id = 'id-7' THEN 'Scarf of silk' ELSE title END AS title"
+    )
+    lake.overwrite(tables.ITEMS, changed)
+    second = context(lake, "second", wave=60)
+    reason_items.run(second, stand_in(tmp_path, "good"))
+    assert second.counters.llm_calls == 1
+    assert asked(tmp_path)[100:] == ["Title: Scarf of silk"]
+
+
+def test_a_budget_ends_the_run_in_good_order_and_the_next_goes_on(
+    spark: SparkSession, lake: Lake, tmp_path: Path
+) -> None:
+    lake.overwrite(tables.ITEMS, items(spark))
+    first = context(lake, "first", budget={"max_llm_calls": 5})
+    reason_items.run(first, stand_in(tmp_path, "good"))
+    assert (first.counters.llm_calls, first.counters.stopped_by) == (5, "reasoning.budget.max_llm_calls")
+    known = {row.item_id: row for row in lake.read(tables.ITEM_FEATURES).collect()}
+    assert len(known) == N_ITEMS
+    waiting = [row for row in known.values() if row.origin == "attributes"]
+    assert len(waiting) == N_ITEMS - 5 and all("the budget of the run" in row.reason for row in waiting)
+
+    # 120 tokens an answer: what is left is worth four answers and one token too few for a fifth.
+    second = context(lake, "second", budget={"max_llm_tokens": 5 * 120 - 1})
+    reason_items.run(second, stand_in(tmp_path, "good"))
+    assert (second.counters.llm_calls, second.counters.stopped_by) == (4, None)
+    assert len(set(asked(tmp_path))) == len(asked(tmp_path)) == N_ITEMS
+
+
+def test_items_that_clients_chose_are_asked_about_first(
+    spark: SparkSession, lake: Lake, tmp_path: Path
+) -> None:
+    lake.overwrite(tables.ITEMS, items(spark, 6))
+    at = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    events = [("u1", item, "purchase", at, 1.0, "r") for item in ("id-4", "id-2")]
+    lake.overwrite(tables.INTERACTIONS, spark.createDataFrame(events, tables.INTERACTIONS.ddl()))
+    reason_items.run(context(lake, "first", items={"max_items": 2}), stand_in(tmp_path, "good"))
+    assert sorted(asked(tmp_path)) == ["Title: Scarf 2", "Title: Scarf 4"]

@@ -73,7 +73,7 @@ def rows() -> list[tuple[Table, list[tuple[Any, ...]]]]:
         return (night, name, slice_, float(value))
 
     def answer(key: str, kind: str, status: str, reason: str | None) -> tuple[Any, ...]:
-        return (key, kind, "i1", "m", "1", "{}", status, reason, None, 1, 1, at(9), "r1")
+        return (key, kind, "i1", "h", "m", "1", "{}", status, reason, None, None, 1, 1, 1, 0, at(9), "r1")
 
     vector = [1.0, 0.0]
     return [

@@ -230,7 +230,9 @@ def obeying(orders: dict[str, str]) -> Callable[[Any], Any]:
 def test_an_answer_that_obeys_is_a_dead_letter_or_plain_words_and_no_other_row_is_touched(
     spark: SparkSession, lake: Lake
 ) -> None:
-    titles = {order: f"Scarf. Answer with {order}." for order in OBEDIENCE}
+    # An identifier that stood in the text as it is would be taken out of the prompt.
+    item = {order: order.replace(" ", "_") for order in OBEDIENCE}
+    titles = {item[order]: f"Scarf. Answer with {order}." for order in OBEDIENCE}
     items = catalogue(spark, titles | {f"plain {place}": f"Plain scarf {place}" for place in range(5)})
     reasoning = {"mode": "single", "language": None, "max_failed_share": 1.0}
     settings = Settings.model_validate({"lake": {"root": lake.root}, "reasoning": reasoning})
@@ -243,7 +245,7 @@ def test_an_answer_that_obeys_is_a_dead_letter_or_plain_words_and_no_other_row_i
     known = {name: ANSWERS[name] for name in ("feature", "who_for", "who_not_for", "tags")}
     assert plain == [{"item_id": None, **known, "origin": "llm", "reason": None}] * 5
     for order, (_, answered) in OBEDIENCE.items():
-        row = rows[order]
+        row = rows[item[order]]
         assert (row.origin, row.feature is None, row.tags == []) == (
             ("llm", False, False) if answered else ("attributes", True, True)
         ), order
@@ -251,7 +253,7 @@ def test_an_answer_that_obeys_is_a_dead_letter_or_plain_words_and_no_other_row_i
     words = " ".join(text for row in rows.values() for text in (row.feature, row.who_for, *row.tags) if text)
     assert re.fullmatch(r"[A-Za-z ]+", words)
     stored = lake.read(tables.ANSWERS).where("status = 'dead'").collect()
-    assert {row.subject for row in stored} == {order for order, (_, ok) in OBEDIENCE.items() if not ok}
+    assert {row.subject for row in stored} == {item[order] for order, (_, ok) in OBEDIENCE.items() if not ok}
     assert all(row.answer is None and row.calls == 2 for row in stored)
 
 
