@@ -96,8 +96,8 @@ class DemoRun:
 
 
 #: Subjects that the tests' demo asks the real model for; asking for all of them is what ``make demo`` is for.
-ASKED_ITEMS = 24
-ASKED_CLIENTS = 4
+ASKED_ITEMS = 16
+ASKED_CLIENTS = 2
 
 
 @pytest.fixture(scope="session")

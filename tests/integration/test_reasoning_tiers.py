@@ -16,7 +16,7 @@ from isrf_pipeline.stages.context import StageContext
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = [pytest.mark.integration, pytest.mark.spark]
+pytestmark = pytest.mark.spark
 
 NIGHT = datetime.date(2026, 3, 1)
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)

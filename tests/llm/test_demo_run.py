@@ -119,7 +119,7 @@ def test_repeating_the_night_asks_nobody_and_leaves_the_same_tables(
     settings_file.write_text(settings.replace("demo-lake/", f"{demo_run.root}/demo-lake/"), encoding="utf-8")
     code = main(
         [
-            *("nightly", "--run-date", NIGHT, "--conf-file", str(settings_file)),
+            *("nightly", "--run-date", NIGHT, "--conf-file", str(settings_file), "--until", "recommend"),
             *("--set", f"lake.root={copy}", "--set", "spark.shuffle_partitions=2"),
         ]
     )
