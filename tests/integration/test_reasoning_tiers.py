@@ -141,4 +141,5 @@ def test_a_limit_takes_whom_the_order_names_first(spark: SparkSession, lake: Lak
     reason_users.run(context(lake, "first", max_clients=1, order="value"), stand_in())
     assert [user for user, (origin, _) in sorted(interests(lake).items()) if origin == "llm"] == ["u1"]
     reason_users.run(context(lake, "second", max_clients=1, order="recency"), stand_in())
-    assert [user for user, (origin, _) in sorted(interests(lake).items()) if origin == "llm"] == ["u3"]
+    # The limit says who is asked now; whoever has an answer keeps it.
+    assert [user for user, (origin, _) in sorted(interests(lake).items()) if origin == "llm"] == ["u1", "u3"]
