@@ -12,9 +12,9 @@ from isrf_pipeline.evaluation.split import training_events
 from isrf_pipeline.lake import Lake, tables
 from isrf_pipeline.reasoning.items import item_subjects
 from isrf_pipeline.reasoning.plan import SubjectPlan, gpu_hours, plan_subjects, price_of
-from isrf_pipeline.reasoning.prototypes import newest_segments, prototype_subjects
+from isrf_pipeline.reasoning.tiers import client_subjects
 from isrf_pipeline.reasoning.tokens import TokenCount
-from isrf_pipeline.reasoning.users import client_value, item_lines, newest_choices, user_subjects
+from isrf_pipeline.reasoning.users import item_lines, newest_choices
 from isrf_pipeline.run.identity import parse_run_date
 from isrf_pipeline.run.reading import open_lake
 from isrf_pipeline.run.terminal import duration, say, text_table
@@ -63,20 +63,11 @@ def planned(ctx: StageContext) -> list[SubjectPlan]:
         users = reasoning.users
         training = training_events(ctx.lake.read(tables.INTERACTIONS), ctx.settings.split)
         lines = item_lines(items, _features(ctx.lake))
-        segments = newest_segments(ctx) if users.tier == "prototypes" else None
-        if segments is not None:
-            subjects = prototype_subjects(training, lines, segments, users.newest_items)
-        else:
-            value = client_value(training, items) if users.order == "value" else None
-            choices = newest_choices(training, users.newest_items)
-            subjects = user_subjects(choices, lines, ctx.lake.read(tables.CLIENTS), users.attributes, value)
-            if users.tier == "prototypes":
-                subjects = subjects.limit(0)
-        plans.append(
-            plan_subjects(
-                ctx, "user", subjects, users.max_clients, count, only_changed=users.tier == "changed"
+        asked = client_subjects(ctx, training, newest_choices(training, users.newest_items), lines)
+        if asked is not None:
+            plans.append(
+                plan_subjects(ctx, "user", asked.subjects, users.max_clients, count, asked.only_changed)
             )
-        )
     return plans
 
 

@@ -31,6 +31,12 @@ class ReasoningItems(Section):
     """Reasoning over the catalogue."""
 
     enabled: bool = Field(default=True, description="Whether the catalogue is reasoned over.")
+    max_failed_share: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Limit of dead letters among items; None is reasoning.max_failed_share.",
+    )
     max_items: int | None = Field(
         default=None,
         ge=0,
@@ -56,6 +62,12 @@ class ReasoningUsers(Section):
     attributes: list[str] = Field(
         default_factory=list,
         description="Attributes of clients that may stand in a prompt; none unless named here.",
+    )
+    max_failed_share: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Limit of dead letters among clients; None is reasoning.max_failed_share.",
     )
     newest_items: int = Field(
         default=20, ge=1, description="How many of a client's newest items the model reads."
@@ -218,6 +230,11 @@ class ReasoningSettings(Section):
         le=1,
         description="Above this share of dead letters in a run the run stops with exit code 4.",
     )
+
+    def failed_share(self, subject: Literal["item", "user"]) -> float:
+        """Largest share of dead letters among items or among clients."""
+        own = (self.items if subject == "item" else self.users).max_failed_share
+        return self.max_failed_share if own is None else own
 
 
 class EmbeddingSettings(Section):

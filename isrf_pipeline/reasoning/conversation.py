@@ -223,7 +223,7 @@ def _answered(
         notes = ["input shortened to fit the model"]
     if completion.excess:
         reason = f"prompt is {completion.excess} tokens over the model's room and cannot be shortened further"
-        return _dead(chain, step, identity, reason, "", spent, notes)
+        return _row(chain, step, identity, Unacceptable(reason), "", notes, spent)
     spent.add(completion)
 
     fields = accepted_fields(step.answer, completion, prompt, rules)
@@ -236,35 +236,28 @@ def _answered(
             completion = repaired
             fields = accepted_fields(step.answer, repaired, prompt, rules)
             notes.append(f"second attempt after: {first}")
-    note = "; ".join(notes) or None
-    if isinstance(fields, Unacceptable):
-        return _dead(chain, step, identity, fields.reason, completion.text, spent, notes)
-    return AnswerRow(
-        identity,
-        step.kind,
-        chain.subject,
-        chain.input_hash,
-        json.dumps(fields, ensure_ascii=False),
-        "ok",
-        None,
-        None,
-        note,
-        **vars(spent),
-    )
+    return _row(chain, step, identity, fields, completion.text, notes, spent)
 
 
-def _dead(
-    chain: Chain, step: Step, identity: str, reason: str, raw: str, spent: _Spent, notes: list[str]
+def _row(
+    chain: Chain,
+    step: Step,
+    identity: str,
+    fields: dict[str, Any] | Unacceptable,
+    text: str,
+    notes: list[str],
+    spent: _Spent,
 ) -> AnswerRow:
+    dead = isinstance(fields, Unacceptable)
     return AnswerRow(
-        identity,
-        step.kind,
-        chain.subject,
-        chain.input_hash,
-        None,
-        "dead",
-        f"{step.kind}: {reason}",
-        raw,
-        "; ".join(notes) or None,
+        fingerprint=identity,
+        kind=step.kind,
+        subject=chain.subject,
+        input_hash=chain.input_hash,
+        answer=None if dead else json.dumps(fields, ensure_ascii=False),
+        status="dead" if dead else "ok",
+        reason=f"{step.kind}: {fields.reason}" if isinstance(fields, Unacceptable) else None,
+        raw=text if dead else None,
+        note="; ".join(notes) or None,
         **vars(spent),
     )

@@ -36,6 +36,21 @@ class PendingCalls:
         )
 
 
+def missing_within(traced: DataFrame, limit: int | None) -> DataFrame:
+    """Rows of ``traced`` that are missing among its first ``limit`` subjects, by priority and then by hash.
+
+    Returns
+    -------
+    DataFrame
+        Columns of ``traced`` and key, a subject's place in the order.
+    """
+    from pyspark.sql import functions as F
+
+    keyed = traced.withColumn("key", F.struct("priority", F.xxhash64("subject").alias("hash"), "subject"))
+    within = keyed if limit is None else keyed.orderBy("key").limit(limit)
+    return within.where(F.col("state") == "missing")
+
+
 def pending_calls(traced: DataFrame, limit: int | None, folder: str) -> PendingCalls | None:
     """Store what is missing among the first ``limit`` subjects; None where nothing is.
 
@@ -52,9 +67,7 @@ def pending_calls(traced: DataFrame, limit: int | None, folder: str) -> PendingC
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    keyed = traced.withColumn("key", F.struct("priority", F.xxhash64("subject").alias("hash"), "subject"))
-    within = keyed if limit is None else keyed.orderBy("key").limit(limit)
-    missing = within.where(F.col("state") == "missing")
+    missing = missing_within(traced, limit)
     if missing.isEmpty():
         return None
     # Subjects with the same prompt have the same fingerprint: the first of them asks for all.

@@ -10,11 +10,12 @@ from isrf_pipeline.config.settings import PriceSettings, ReasoningSettings
 from isrf_pipeline.lake.tables import ANSWERS
 from isrf_pipeline.reasoning.conversation import Chain
 from isrf_pipeline.reasoning.fingerprint import ModelIdentity
+from isrf_pipeline.reasoning.pending import missing_within
 from isrf_pipeline.reasoning.prompts import example_answer
 from isrf_pipeline.reasoning.steps import Step, Subject, chain_of
-from isrf_pipeline.reasoning.tally import last_metric
+from isrf_pipeline.reasoning.tally import PastCost, last_metric, past_costs
 from isrf_pipeline.reasoning.tokens import TokenCount
-from isrf_pipeline.reasoning.tracing import keep_unchanged, trace
+from isrf_pipeline.reasoning.tracing import trace
 from isrf_pipeline.stages.context import StageContext
 
 if TYPE_CHECKING:
@@ -99,14 +100,10 @@ def plan_subjects(
     answers = (
         ctx.lake.read(ANSWERS) if ctx.lake.exists(ANSWERS) else ctx.spark.createDataFrame([], ANSWERS.ddl())
     )
-    traced = trace(subjects, answers, subject, settings.mode, ModelIdentity.of(settings.engine))
-    if only_changed:
-        traced = keep_unchanged(traced, answers, subject)
-    key = F.struct("priority", F.xxhash64("subject").alias("hash"), "subject")
-    traced = traced.withColumn("key", key).persist()
+    model = ModelIdentity.of(settings.engine)
+    traced = trace(subjects, answers, subject, settings.mode, model, only_changed).persist()
     try:
-        within = traced if limit is None else traced.orderBy("key").limit(limit)
-        missing = within.where(F.col("state") == "missing")
+        missing = missing_within(traced, limit)
         counts = traced.agg(
             F.count("*").alias("rows"), F.count_if(F.col("state") == "missing").alias("missing")
         ).first()
@@ -121,7 +118,7 @@ def plan_subjects(
         sample = asking.orderBy(F.xxhash64("fingerprint")).limit(_SAMPLE).select("input", "answers").collect()
     finally:
         traced.unpersist()
-    past = _past(answers, settings)
+    past = past_costs(answers, settings)
     steps = []
     for place, step in enumerate(chain_of(subject, settings.mode)):
         first = sum(number for reached, number in by_place.items() if reached <= place)
@@ -140,35 +137,12 @@ def plan_subjects(
     )
 
 
-@dataclass(frozen=True)
-class _Past:
-    """Averages of earlier answers of one step."""
-
-    calls: float
-    tokens_out: float
-
-
-def _past(answers: DataFrame, settings: ReasoningSettings) -> dict[str, _Past]:
-    from pyspark.sql import functions as F
-
-    rows = (
-        answers.where(F.col("model") == ModelIdentity.of(settings.engine).name)
-        .groupBy("kind")
-        .agg(
-            F.avg(F.coalesce("calls", F.lit(1))).alias("calls"),
-            F.avg(F.col("tokens_out")).alias("tokens_out"),
-        )
-        .collect()
-    )
-    return {row["kind"]: _Past(float(row["calls"]), float(row["tokens_out"])) for row in rows}
-
-
 def _step_plan(
     step: Step,
     place: int,
     subjects: int,
     sample: Sequence[tuple[str, list[str]]],
-    past: dict[str, _Past],
+    past: dict[str, PastCost],
     subject: Subject,
     settings: ReasoningSettings,
     count: TokenCount,
@@ -183,7 +157,7 @@ def _step_plan(
             chats.append(Chain("", data, [*answers, *stand_ins]).prompt(step).messages())
     read = sum(count(chats)) / len(chats)
     example = count.length(example_answer(step.template))
-    known = past.get(step.kind, _Past(1.0, float(example)))
+    known = past.get(step.kind, PastCost(1.0, read, example))
     # A second attempt reads the prompt, the first answer and the error.
     return StepPlan(
         step.kind,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from isrf_pipeline.config.settings import ReasoningSettings
 from isrf_pipeline.errors import QualityGateError
 from isrf_pipeline.lake.tables import ANSWERS, METRICS, RUNS
 from isrf_pipeline.reasoning.budget import Spent
@@ -150,29 +151,41 @@ def spent_by_run(ctx: StageContext) -> Spent:
     return Spent(0, int(answers[0]), int(answers[1]), seconds)
 
 
-def expected_cost(ctx: StageContext, subject: Subject) -> Spent:
-    """What a hundred subjects cost: by earlier answers of the same model, else by the longest answers allowed."""
+@dataclass(frozen=True)
+class PastCost:
+    """What one answer of a step took on average, second attempts included."""
+
+    calls: float
+    tokens_in: float
+    tokens_out: float
+
+
+def past_costs(answers: DataFrame, settings: ReasoningSettings) -> dict[str, PastCost]:
+    """Costs of the answers of the configured model, by kind of step; a step that was never asked is not in it."""
     from pyspark.sql import functions as F
 
-    settings = ctx.settings.reasoning
-    steps = chain_of(subject, settings.mode)
-    known = {
-        row["kind"]: (float(row["calls"]), float(row["tokens"]))
-        for row in ctx.lake.read(ANSWERS)
-        .where(F.col("model") == ModelIdentity.of(settings.engine).name)
+    rows = (
+        answers.where(F.col("model") == ModelIdentity.of(settings.engine).name)
         .groupBy("kind")
-        .agg(
-            F.avg(F.coalesce("calls", F.lit(1))).alias("calls"),
-            F.avg(F.col("tokens_in") + F.col("tokens_out")).alias("tokens"),
-        )
+        .agg(F.avg(F.coalesce("calls", F.lit(1))), F.avg("tokens_in"), F.avg("tokens_out"))
         .collect()
-    }
-    costs = [known.get(step.kind, (1.0, float(_GUESSED_TOKENS_IN + step.max_tokens))) for step in steps]
+    )
+    return {row[0]: PastCost(float(row[1]), float(row[2]), float(row[3])) for row in rows}
+
+
+def expected_cost(ctx: StageContext, subject: Subject) -> Spent:
+    """What a hundred subjects cost: by earlier answers of the same model, else by the longest answers allowed."""
+    settings = ctx.settings.reasoning
+    known = past_costs(ctx.lake.read(ANSWERS), settings)
+    costs = [
+        known.get(step.kind, PastCost(1.0, _GUESSED_TOKENS_IN, step.max_tokens))
+        for step in chain_of(subject, settings.mode)
+    ]
     rate = last_metric(ctx, f"reason_{subject}s.subjects_per_second")
     return Spent(
         100,
-        round(100 * sum(calls for calls, _ in costs)),
-        round(100 * sum(tokens for _, tokens in costs)),
+        round(100 * sum(cost.calls for cost in costs)),
+        round(100 * sum(cost.tokens_in + cost.tokens_out for cost in costs)),
         100 / rate if rate else 0.0,
     )
 

@@ -24,7 +24,12 @@ _TRACE = (
 
 
 def trace(
-    subjects: DataFrame, answers: DataFrame, subject: Subject, mode: Mode, model: ModelIdentity
+    subjects: DataFrame,
+    answers: DataFrame,
+    subject: Subject,
+    mode: Mode,
+    model: ModelIdentity,
+    only_changed: bool = False,
 ) -> DataFrame:
     """Follow each subject's chain through ``answers`` without asking anybody.
 
@@ -39,6 +44,8 @@ def trace(
         Which chain.
     model
         Identity of the model that is asked.
+    only_changed
+        Whether subjects whose own data is the same keep the newest answer they have, of whichever model and prompts.
 
     Returns
     -------
@@ -66,26 +73,12 @@ def trace(
         named = rows.mapInArrow(_fingerprinting(subject, mode, place, model), _TRACE)
         rows = _taken(named.join(stored, "fingerprint", "left"))
     ended = F.when(F.col("state") == "open", "complete").otherwise(F.col("state"))
-    return rows.withColumn("state", ended)
+    traced = rows.withColumn("state", ended)
+    return _keep_unchanged(traced, answers, subject) if only_changed else traced
 
 
-def keep_unchanged(traced: DataFrame, answers: DataFrame, subject: Subject) -> DataFrame:
-    """Let subjects whose data is the same keep the newest answer they have, of whichever model and prompts.
-
-    Parameters
-    ----------
-    traced
-        See :func:`trace`.
-    answers
-        reasoning.answers.
-    subject
-        Which chain.
-
-    Returns
-    -------
-    DataFrame
-        As ``traced``; a missing subject that has such an answer is complete with it.
-    """
+def _keep_unchanged(traced: DataFrame, answers: DataFrame, subject: Subject) -> DataFrame:
+    """Complete missing subjects whose data is the same with the newest answer that they have."""
     from pyspark.sql import functions as F
 
     last = [chain_of(subject, mode)[-1].kind for mode in ("chained", "single")]

@@ -33,7 +33,7 @@ from isrf_pipeline.reasoning.tally import (
     tally_metrics,
     tally_of_run,
 )
-from isrf_pipeline.reasoning.tracing import keep_unchanged, trace
+from isrf_pipeline.reasoning.tracing import trace
 from isrf_pipeline.reasoning.workers import worker_role
 from isrf_pipeline.stages.context import StageContext
 
@@ -90,9 +90,7 @@ def reason_over(
     model = ModelIdentity.of(settings.engine)
 
     def known() -> DataFrame:
-        answers = ctx.read(ANSWERS)
-        traced = trace(subjects, answers, subject, settings.mode, model)
-        return (keep_unchanged(traced, answers, subject) if only_changed else traced).persist()
+        return trace(subjects, ctx.read(ANSWERS), subject, settings.mode, model, only_changed).persist()
 
     waves = _Waves(ctx, subject, backend)
     with scratch_folder(ctx.spark, "reasoning") as folder:
@@ -120,7 +118,7 @@ def reason_over(
     ctx.counters.rows_out += tally.answers
     if tally.calls:
         ctx.write_metrics(f"reason_{subject}s", tally_metrics(tally, waves.start_seconds))
-    require_few_dead(tally, subject, settings.max_failed_share, final)
+    require_few_dead(tally, subject, settings.failed_share(subject), final)
     return final.select("subject", "answers", "state", "reason")
 
 
@@ -239,7 +237,7 @@ class _Waves:
             write_exposition(
                 Path(self._settings.prometheus_file), self._subject, self.tally, total - progress.done
             )
-        require_few_dead(self.tally, self._subject, self._settings.max_failed_share)
+        require_few_dead(self.tally, self._subject, self._settings.failed_share(self._subject))
 
     def _start(self) -> float:
         """Make every worker's backend ready, so that waves are measured without it; its seconds."""

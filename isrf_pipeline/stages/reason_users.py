@@ -9,14 +9,13 @@ from isrf_pipeline.evaluation.split import training_events
 from isrf_pipeline.lake import tables
 from isrf_pipeline.logs import log_event
 from isrf_pipeline.reasoning.backends import BackendFactory, backend_of_this_process
-from isrf_pipeline.reasoning.prototypes import newest_segments, prototype_subjects, spread_to_members
+from isrf_pipeline.reasoning.prototypes import spread_to_members
+from isrf_pipeline.reasoning.tiers import client_subjects
 from isrf_pipeline.reasoning.users import (
-    client_value,
     composed_texts,
     interests,
     item_lines,
     newest_choices,
-    user_subjects,
 )
 from isrf_pipeline.reasoning.waves import ENGINE_ROLE, reason_over
 from isrf_pipeline.reasoning.workers import end_workers
@@ -61,26 +60,20 @@ def _answered(
     """What the model says of clients by the configured tier: user_id, interest, origin, reason."""
     from pyspark.sql import functions as F
 
-    users = ctx.settings.reasoning.users
-    if users.tier == "prototypes":
-        segments = newest_segments(ctx)
-        if segments is None:
-            log_event("no_prototypes", reason="no night has segments yet; the first user graph brings them")
-            return clients.select(
-                "user_id",
-                F.lit(None).cast("string").alias("interest"),
-                F.lit("no segments yet: prototypes come with the next night").alias("reason"),
-                F.lit("prototype").alias("origin"),
-            )
-        subjects = prototype_subjects(training, lines, segments, users.newest_items)
-        traced = reason_over(ctx, "user", subjects, users.max_clients, backend)
-        return spread_to_members(interests(traced), segments).withColumn("origin", F.lit("prototype"))
-    value = client_value(training, ctx.read(tables.ITEMS)) if users.order == "value" else None
-    subjects = user_subjects(choices, lines, clients, users.attributes, value)
-    traced = reason_over(
-        ctx, "user", subjects, users.max_clients, backend, only_changed=users.tier == "changed"
-    )
-    return interests(traced).withColumn("origin", F.lit("llm"))
+    asked = client_subjects(ctx, training, choices, lines)
+    if asked is None:
+        log_event("no_prototypes", reason="no night has segments yet; the first user graph brings them")
+        return clients.select(
+            "user_id",
+            F.lit(None).cast("string").alias("interest"),
+            F.lit("no segments yet: prototypes come with the next night").alias("reason"),
+            F.lit("prototype").alias("origin"),
+        )
+    limit = ctx.settings.reasoning.users.max_clients
+    answered = interests(reason_over(ctx, "user", asked.subjects, limit, backend, asked.only_changed))
+    if asked.segments is None:
+        return answered.withColumn("origin", F.lit("llm"))
+    return spread_to_members(answered, asked.segments).withColumn("origin", F.lit("prototype"))
 
 
 def _history_only(clients: DataFrame) -> DataFrame:

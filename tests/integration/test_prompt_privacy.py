@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from acceptable_answers import ANSWERS
 from pydantic import ValidationError
 
 from isrf_pipeline.config import Settings, load_settings
@@ -50,18 +51,6 @@ IDENTITIES = [
     *(text for item, _, address, _ in ITEMS for text in (item, address)),
     SEGMENT,
 ]
-
-
-#: An acceptable answer to every step.
-ANSWERS = {
-    "who_for": "People who love quiet things of lasting beauty",
-    "who_not_for": "People who prefer loud things",
-    "feature": "A thing of quiet beauty for many people",
-    "tags": ["quiet", "beauty", "gift"],
-    "likes": "Quiet things of lasting beauty",
-    "avoids": "Loud things of any kind",
-    "interest": "A client who looks for quiet things of lasting beauty",
-}
 
 
 class AskedError(Exception):
