@@ -43,6 +43,9 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
                     "spark.local.dir": str(folder / "local"),
                     "spark.checkpoint.dir": str(folder / "checkpoints"),
                     "spark.default.parallelism": "2",
+                    # Tests have tens of rows: compiling a query takes longer than interpreting it.
+                    "spark.sql.codegen.wholeStage": "false",
+                    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
                 },
             },
         }
@@ -123,3 +126,10 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
     assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
     folder = root / "demo-lake"
     return DemoRun(root, folder / "raw", folder / "lake", settings_file, done.stdout)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests recorded with ``record_property``."""
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")

@@ -232,6 +232,52 @@ def test_killed_servers_lose_and_repeat_nothing(spark: SparkSession, lake: Lake,
     assert lake.read(tables.ITEM_FEATURES).where("origin = 'llm'").count() == 3 * N_ITEMS
 
 
+@pytest.mark.spark
+@pytest.mark.slow
+def test_a_killed_driver_pays_for_one_wave_twice_at_most(
+    spark: SparkSession, lake: Lake, tmp_path: Path
+) -> None:
+    wave = 8
+    rows = [(f"id-{n}", f"Scarf {n}", None, [], None, None, {}, True, None, "x") for n in range(3 * N_ITEMS)]
+    lake.overwrite(tables.ITEMS, spark.createDataFrame(rows, tables.ITEMS.ddl()))
+    with serving(tmp_path, "slow") as servers:
+        raw = {
+            "environment": "test",
+            "lake": {"root": lake.root},
+            "spark": {"master": "local[2]", "driver_memory": "1g", "shuffle_partitions": 2},
+            "reasoning": {**settings_for(servers), "wave": wave},
+            "embedding": {"partitions": 1},
+        }
+        conf = tmp_path / "conf.yaml"
+        conf.write_text(json.dumps(raw))
+        command = ["run", "reason_items", "--conf-file", str(conf), "--run-date", "2026-03-01"]
+        with (tmp_path / "driver.txt").open("wb") as out:
+            driver = subprocess.Popen(
+                [sys.executable, "-m", "isrf_pipeline", *command],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        while len(servers[0].answered()) < 2 * wave + 1:
+            assert driver.poll() is None, (tmp_path / "driver.txt").read_text()
+            time.sleep(0.02)
+        # The driver, its JVM and their Python workers, all at once: what a machine that fails leaves.
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()
+        asked = len(servers[0].answered())
+        committed = lake.read(tables.ANSWERS).count()
+        assert 0 < committed < 3 * N_ITEMS and not lake.exists(tables.ITEM_FEATURES)
+        assert asked - committed <= wave, "no more than a wave is under way without a commit"
+
+        settings = Settings.model_validate(raw)
+        rerun = StageContext(spark, settings, lake, datetime.date(2026, 3, 1), "rerun")
+        reason_items.run(rerun)
+    assert rerun.counters.llm_calls == 3 * N_ITEMS - committed
+    answers = lake.read(tables.ANSWERS)
+    assert answers.count() == answers.select("fingerprint").distinct().count() == 3 * N_ITEMS
+    assert lake.read(tables.ITEM_FEATURES).where("origin = 'llm'").count() == 3 * N_ITEMS
+
+
 def _kill_once_it_answered(servers: list[Server], count: int) -> None:
     def watch() -> None:
         while sum(len(server.answered()) for server in servers) < count:

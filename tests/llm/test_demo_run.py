@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
@@ -53,15 +54,18 @@ def test_every_article_has_a_feature_by_the_engine_or_a_reason_why_not(demo_lake
     assert others["reason"].notna().all()
 
 
-def test_segments_agree_with_the_planted_groups(demo_lake: Lake, demo_run: DemoRun, capsys: Any) -> None:
+def test_segments_agree_with_the_planted_groups(
+    demo_lake: Lake, demo_run: DemoRun, record_property: Callable[[str, object], None]
+) -> None:
     from sklearn.metrics import adjusted_rand_score
 
     members = demo_lake.read(tables.SEGMENT_MEMBERS).toPandas()
     truth = pd.read_parquet(demo_run.raw / "truth" / "clients.parquet")
     both = members.merge(truth, left_on="user_id", right_on="client_ref")
     index = adjusted_rand_score(both["group"], both["segment_id"])
-    with capsys.disabled():
-        print(f"\nadjusted Rand index of segments and planted groups: {index:.3f} over {len(both)} clients")
+    record_property(
+        "adjusted Rand index of segments and planted groups", f"{index:.3f} over {len(both)} clients"
+    )
     assert len(both) > 0.9 * len(truth)
     assert index > 0.6
 

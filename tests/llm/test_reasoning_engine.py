@@ -167,11 +167,13 @@ def unit(vector: list[float]) -> bool:
     return abs(sum(x * x for x in vector) - 1.0) < 1e-3
 
 
-def test_every_item_is_answered_or_has_a_reason(night: Night) -> None:
+def test_every_item_is_answered_or_has_a_reason(
+    night: Night, record_property: Callable[[str, object], None]
+) -> None:
     rows = {row.item_id: row for row in night.lake.read(tables.ITEM_FEATURES).collect()}
     assert set(rows) == {f"i{i}" for i in range(9)} | {"ni1", "ni2", "ni3"}
     answered = [row for row in rows.values() if row.origin == "llm"]
-    print(f"{len(answered)} of 12 items answered")
+    record_property("items the small model answered", f"{len(answered)} of {len(rows)}")
     for row in rows.values():
         assert unit(row.embedding) and unit(row.title_embedding) and unit(row.attribute_embedding)
         assert (row.feature_embedding is None) == (row.origin != "llm")
@@ -212,10 +214,10 @@ def test_what_was_begun_ahead_is_found_again_and_asked_once(night: Night) -> Non
     assert begun == [5, 1, 0, 0, 0], "what the engine held of later waves when each of the five ended"
 
 
-def test_the_prefix_cache_is_hit(night: Night) -> None:
+def test_the_prefix_cache_is_hit(night: Night, record_property: Callable[[str, object], None]) -> None:
     rows = night.lake.read(tables.ANSWERS).where("run_id = 'items'").collect()
     hits = sum(row.tokens_cached for row in rows) / sum(row.tokens_in for row in rows)
-    print(f"prefix cache: {hits:.0%} of the prompt tokens")
+    record_property("prompt tokens found in the prefix cache", f"{hits:.0%}")
     assert hits > 0.3
 
 
@@ -274,7 +276,6 @@ def test_the_plan_is_close_to_what_the_run_then_used(night: Night) -> None:
         .selectExpr("sum(calls) calls", "sum(tokens_in) tokens_in", "sum(tokens_out) tokens_out")
         .collect()
     )
-    print(f"planned {planned.steps}, used {used}")
     assert planned.total("calls") == used.calls == 3
     assert planned.total("tokens_in") == pytest.approx(used.tokens_in, rel=0.02)
     assert planned.total("tokens_out") == pytest.approx(used.tokens_out, rel=0.25), "three answers only"
