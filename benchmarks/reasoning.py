@@ -30,14 +30,15 @@ from typing import Any
 import numpy as np
 
 from isrf_pipeline.config import Settings
-from isrf_pipeline.config.settings import EngineSettings
+from isrf_pipeline.config.settings import EngineSettings, ReasoningSettings
 from isrf_pipeline.demo.articles import build_catalogue
-from isrf_pipeline.environment.model import MODEL_NAME, model_path
+from isrf_pipeline.environment.model import MODEL_NAME
 from isrf_pipeline.lake import Lake, tables
 from isrf_pipeline.reasoning.backends import backend_of_this_process
 from isrf_pipeline.reasoning.conversation import Chain
 from isrf_pipeline.reasoning.engine import VllmEngine
 from isrf_pipeline.reasoning.items import item_subjects
+from isrf_pipeline.reasoning.serving import server_command, server_variables
 from isrf_pipeline.reasoning.steps import chain_of
 from isrf_pipeline.reasoning.waves import ENGINE_ROLE, reason_over
 from isrf_pipeline.reasoning.workers import end_workers
@@ -188,27 +189,12 @@ def _catalogue(count: int) -> list[tuple[Any, ...]]:
 @contextlib.contextmanager
 def _server(folder: Path) -> Iterator[tuple[str, float]]:
     """A vLLM server with the settings of the engine; its address and the seconds of its start."""
-    engine = EngineSettings()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [
-        str(Path(sys.executable).with_name("vllm")), "serve", model_path("bundled"),
-        "--host", "127.0.0.1", "--port", str(port), "--served-model-name", MODEL_NAME,
-        "--dtype", "float32", "--max-model-len", str(engine.max_model_len),
-        "--max-num-seqs", str(engine.max_num_seqs), "--enforce-eager", "--enable-prefix-caching",
-        "--enable-prompt-tokens-details",
-        "--structured-outputs-config",
-        json.dumps({"backend": "guidance", "disable_any_whitespace": True, "disable_additional_properties": True}),
-    ]  # fmt: skip
-    environment = os.environ | {
-        "VLLM_CPU_KVCACHE_SPACE": str(engine.kv_cache_gib),
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))),
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_LOGGING_LEVEL": "ERROR",
-        "HF_HUB_OFFLINE": "1",
-    }
+    settings = ReasoningSettings.model_validate({"server": {"served_model": MODEL_NAME}})
+    command = server_command(settings, "127.0.0.1", port)
+    environment = os.environ | server_variables(settings)
     clock = time.perf_counter()
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(

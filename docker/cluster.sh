@@ -23,7 +23,7 @@ case "$role" in
     exec spark-class org.apache.spark.deploy.worker.Worker --cores "$CORES" --memory "$MEMORY" "$MASTER_URL" "$@"
     ;;
   vllm)
-    exec vllm serve "${ISRF_MODEL:-/opt/isrf/.venv/isrf/models/smollm2-135m-instruct}" --host 0.0.0.0 --port 8000 "$@"
+    exec isrf serve --conf-file "${ISRF_CONF_FILE:-conf/cluster.yaml}" --host 0.0.0.0 --port 8000 "$@"
     ;;
   driver)
     if [[ $# -eq 0 ]]; then set -- isrf doctor; fi

@@ -54,16 +54,19 @@ def step_lines(answers: DataFrame) -> list[str]:
     """
     from pyspark.sql import functions as F
 
+    # Answers from before calls and cache hits were counted have neither.
+    calls = F.coalesce("calls", F.lit(1))
+    valid = F.col("status") == "ok"
     rows = (
         answers.groupBy("model", "prompt_version", "kind")
         .agg(
             F.count("*").alias("answers"),
-            F.avg((F.col("status") == "ok").cast("int")).alias("valid"),
-            F.avg(((F.col("status") == "ok") & (F.col("calls") > 1)).cast("int")).alias("repaired"),
-            F.avg(F.coalesce("calls", F.lit(1))).alias("calls"),
+            F.avg(valid.cast("int")).alias("valid"),
+            F.avg((valid & (calls > 1)).cast("int")).alias("repaired"),
+            F.avg(calls).alias("calls"),
             F.avg("tokens_in").alias("tokens_in"),
             F.avg("tokens_out").alias("tokens_out"),
-            (F.sum(F.coalesce("tokens_cached", F.lit(0))) / F.sum("tokens_in")).alias("cached"),
+            (F.coalesce(F.sum("tokens_cached"), F.lit(0)) / F.sum("tokens_in")).alias("cached"),
         )
         .orderBy("model", "prompt_version", "kind")
         .collect()

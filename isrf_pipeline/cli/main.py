@@ -7,7 +7,18 @@ import sys
 from collections.abc import Callable, Sequence
 
 from isrf_pipeline import __version__
-from isrf_pipeline.cli import answers, benchmark, configuration, demo, explain, machine, plan, runs, status
+from isrf_pipeline.cli import (
+    answers,
+    benchmark,
+    configuration,
+    demo,
+    explain,
+    machine,
+    plan,
+    runs,
+    serve,
+    status,
+)
 from isrf_pipeline.cli.parser import CommandParser
 from isrf_pipeline.errors import IsrfError
 from isrf_pipeline.logs import configure_logging, log_failure
@@ -31,7 +42,7 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--version", action="version", version=f"isrf {__version__}")
     commands = parser.add_commands("commands")
-    for module in (machine, demo, runs, plan, status, explain, answers, configuration, benchmark):
+    for module in (machine, demo, runs, plan, status, explain, answers, serve, configuration, benchmark):
         module.add_commands(commands)
     return parser
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from isrf_pipeline.cli.parser import CommandGroup, add_settings_arguments
 from isrf_pipeline.config import EffectiveSettings, load_settings
 from isrf_pipeline.lake import tables
+from isrf_pipeline.run.lease import lease_holder
 from isrf_pipeline.run.lock import local_root, lock_holder
 from isrf_pipeline.run.reading import open_lake
 from isrf_pipeline.run.records import last_runs
@@ -50,7 +51,9 @@ def _lines(effective: EffectiveSettings, root: Path | None, count: int, conf_fil
         return [nothing]
     with open_lake(effective) as lake:
         runs = last_runs(lake, max(count, 1)) if lake.exists(tables.RUNS) else []
-    return runs_table(runs, conf_file) if runs else [nothing]
+        holder = lease_holder(lake) if root is None else None
+    held = [] if holder is None else [f"{holder} holds the lake"]
+    return held + (runs_table(runs, conf_file) if runs else [nothing])
 
 
 def runs_table(runs: Sequence[Sequence[Row]], conf_file: str) -> list[str]:

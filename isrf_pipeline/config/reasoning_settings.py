@@ -236,6 +236,14 @@ class ReasoningSettings(Section):
         own = (self.items if subject == "item" else self.users).max_failed_share
         return self.max_failed_share if own is None else own
 
+    def served_name(self) -> str:
+        """Name by which servers know the model."""
+        return self.server.served_model or self.engine.model
+
+    def worker_gpus(self) -> int:
+        """GPUs of one worker: those of its engine, none where servers or a recording answer."""
+        return self.engine.gpus if self.backend == "engine" else 0
+
 
 class EmbeddingSettings(Section):
     """The text encoder."""
@@ -243,9 +251,30 @@ class EmbeddingSettings(Section):
     model: str = Field(
         default="bundled", description="Encoder folder or hub name; 'bundled' is all-MiniLM-L6-v2."
     )
+    runner: Literal["transformers", "vllm"] = Field(
+        default="transformers",
+        description="transformers: one encoder of one thread a core. vllm: vLLM's pooling mode, for large encoders "
+        "and GPUs.",
+    )
+    pooling: Literal["mean", "cls", "last"] = Field(
+        default="mean",
+        description="Which of a text's token vectors stand for it; the encoder's model card says.",
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        default="float32",
+        description="Number format of the encoder; auto is bfloat16 where the processor has it (twice as fast, "
+        "cosines right to the third digit), else float32, and with vllm the encoder's own.",
+    )
     batch_size: int = Field(default=64, ge=1, description="Texts that are encoded together.")
     max_tokens: int = Field(default=64, ge=16, description="Texts are cut to so many tokens.")
-    partitions: int | None = Field(default=None, description="Parallel encoders; None is one a core.")
+    partitions: int | None = Field(
+        default=None, ge=1, description="Parallel encoders; None is one a core, with vllm one in all."
+    )
+    gpus: int = Field(
+        default=0,
+        ge=0,
+        description="GPUs of one vllm encoder, taken from Spark's resources; 0 leaves it to vLLM.",
+    )
     cache: bool = Field(
         default=True,
         description="Keep vectors of texts in the lake, so that a night encodes new texts only.",

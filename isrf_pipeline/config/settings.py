@@ -74,6 +74,11 @@ class LakeSettings(Section):
         default=None,
         description="Catalog name; when set, tables are addressed as catalog.schema.table, not by path.",
     )
+    lease_seconds: int = Field(
+        default=300,
+        ge=10,
+        description="A run on a lake in an object store that was silent for so long is dead, and the next takes over.",
+    )
 
 
 class SparkSettings(Section):
@@ -197,6 +202,11 @@ class OptimizeSettings(Section):
         default=0.01,
         ge=0,
         description="A later round is delivered only if validation is better by this share than any earlier one's.",
+    )
+    patience: int = Field(
+        default=2,
+        ge=1,
+        description="So many rounds in a row without that gain end the search before `rounds`.",
     )
     guidance: float = Field(
         default=0.5, ge=0, description="How strongly explicit interest shapes the next round's profile."

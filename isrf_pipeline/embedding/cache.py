@@ -16,12 +16,20 @@ _BUNDLED_NAME = "all-MiniLM-L6-v2"
 
 
 def encoder_identity(settings: EmbeddingSettings) -> str:
-    """Name of whatever decides which vector a text has: the model and where it cuts texts.
+    """Name of whatever decides which vector a text has: the model, its pooling, its runner, where it cuts texts.
 
     A folder is known by its path: another model needs another folder.
     """
     model = _BUNDLED_NAME if settings.model == "bundled" else settings.model
-    return f"{model}, {settings.max_tokens} tokens"
+    parts = [model, f"{settings.max_tokens} tokens"]
+    # Named only where they are not the default, so that lakes keep the vectors that they have.
+    if settings.pooling != "mean":
+        parts.append(settings.pooling)
+    if settings.dtype != "float32":
+        parts.append(settings.dtype)
+    if settings.runner != "transformers":
+        parts.append(settings.runner)
+    return ", ".join(parts)
 
 
 @dataclass(frozen=True)

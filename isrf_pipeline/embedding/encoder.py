@@ -1,4 +1,4 @@
-"""Embeds distinct texts in Spark's Python workers, one encoder a worker and one thread an encoder."""
+"""Embeds distinct texts in Spark's Python workers, one encoder a worker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import EmbeddingSettings
 from isrf_pipeline.embedding.cache import EmbeddingCache, encoder_identity
-from isrf_pipeline.embedding.model import encoder_of_this_process
+from isrf_pipeline.embedding.runners import encoder_of_this_process
+from isrf_pipeline.environment.gpus import gpu_profile
 from isrf_pipeline.reasoning.workers import worker_role
 from isrf_pipeline.stages.context import StageContext
 
@@ -79,14 +80,17 @@ def _kept_vectors(texts: DataFrame, settings: EmbeddingSettings, cache: Embeddin
 
 
 def _most_encoders(texts: DataFrame, settings: EmbeddingSettings) -> int:
-    return settings.partitions or texts.sparkSession.sparkContext.defaultParallelism
+    cores = texts.sparkSession.sparkContext.defaultParallelism
+    # An encoder of vLLM takes all cores of its machine, or a GPU.
+    return settings.partitions or (1 if settings.runner == "vllm" else cores)
 
 
 def _encoded(texts: DataFrame, settings: EmbeddingSettings, encoders: int) -> DataFrame:
     """Columns text_hash and embedding of ``texts`` (text_hash, text), by so many encoders at a time."""
+    profile = gpu_profile(texts.sparkSession, settings.gpus, "embedding.gpus")
     with worker_role(texts.sparkSession, ENCODER_ROLE):
         return texts.repartition(encoders, "text").mapInArrow(
-            _encoding(settings), "text_hash string, embedding array<float>"
+            _encoding(settings), "text_hash string, embedding array<float>", profile=profile
         )
 
 

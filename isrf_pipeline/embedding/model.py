@@ -1,4 +1,4 @@
-"""The sentence encoder of a worker process: a BERT-like model, mean pooling, unit length."""
+"""A sentence encoder in this process: a transformer, its token vectors pooled, unit length."""
 
 from __future__ import annotations
 
@@ -10,21 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from isrf_pipeline.config.settings import EmbeddingSettings
 from isrf_pipeline.environment.model import bundled_encoder_path
+from isrf_pipeline.environment.processor import cpu_has_bfloat16
 from isrf_pipeline.errors import EnvironmentMismatchError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-_ENCODERS: dict[str, SentenceEncoder] = {}
-
-
-def encoder_of_this_process(settings: EmbeddingSettings) -> SentenceEncoder:
-    """Return the encoder for ``settings``, loaded if this process has none yet."""
-    key = settings.model_dump_json(include={"model", "batch_size", "max_tokens"})
-    if key not in _ENCODERS:
-        _ENCODERS[key] = SentenceEncoder(settings)
-    return _ENCODERS[key]
 
 
 def equal_length_batches(lengths: Sequence[int], size: int) -> list[list[int]]:
@@ -66,7 +57,7 @@ class SentenceEncoder:
 
     def __init__(self, settings: EmbeddingSettings) -> None:
         self._settings = settings
-        source = _source(settings.model)
+        source = encoder_source(settings.model)
         # One thread: parallelism is Spark's, one encoder a core.
         os.environ["OMP_NUM_THREADS"] = "1"
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -81,7 +72,9 @@ class SentenceEncoder:
             ) from error
         self._torch.set_num_threads(1)
         self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source)
-        self._model: Any = transformers.AutoModel.from_pretrained(source, attn_implementation="sdpa").eval()
+        self._model: Any = transformers.AutoModel.from_pretrained(
+            source, attn_implementation="sdpa", dtype=_number_format(settings.dtype)
+        ).eval()
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors of ``texts``.
@@ -110,11 +103,27 @@ class SentenceEncoder:
         # A lone short row would take another kernel, whose last digits differ: it goes in twice.
         filled = rows if len(rows) > 1 else [*rows, *rows]
         hidden = self._model(input_ids=self._torch.tensor(filled)).last_hidden_state
-        unit: NDArray[np.float32] = self._torch.nn.functional.normalize(hidden.mean(1), dim=1).float().numpy()
+        # No row is padded, so the last place is a token of each.
+        hidden = hidden.float()
+        pooled = {"mean": hidden.mean(1), "cls": hidden[:, 0], "last": hidden[:, -1]}[self._settings.pooling]
+        unit: NDArray[np.float32] = self._torch.nn.functional.normalize(pooled, dim=1).numpy()
         return unit[: len(rows)]
 
 
-def _source(model: str) -> str:
+def _number_format(configured: str) -> str:
+    if configured != "auto":
+        return configured
+    return "bfloat16" if cpu_has_bfloat16() else "float32"
+
+
+def encoder_source(model: str) -> str:
+    """Folder or hub name of ``embedding.model``.
+
+    Raises
+    ------
+    EnvironmentMismatchError
+        If the bundled encoder is not installed.
+    """
     if model != "bundled":
         return model
     folder: Path | None = bundled_encoder_path()

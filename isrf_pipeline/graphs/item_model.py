@@ -13,7 +13,7 @@ Autoencoders for Sparse Data", WWW 2019). ``B`` is item-sized: it is solved on t
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -97,13 +97,16 @@ def solve_closed_form(
     solution -= inverse * (np.diag(solution) / np.diag(inverse))[None, :]
     solution[np.diag_indices(n)] = 0
     del inverse, gram, factor
-    return sparse.vstack(
-        [
-            strongest_per_row(solution[start : start + _BLOCK_ITEMS], settings.edges_per_item)
-            for start in range(0, n, _BLOCK_ITEMS)
-        ],
-        format="csr",
-    )
+    return _strongest_in_blocks(n, lambda rows: strongest_per_row(solution[rows], settings.edges_per_item))
+
+
+def _strongest_in_blocks(n: int, edges_of: Callable[[slice], sparse.csr_matrix]) -> sparse.csr_matrix:
+    """Edges of ``n`` items, block by block on all cores: numpy selects on one and releases the interpreter lock."""
+    if n == 0:
+        return sparse.csr_matrix((0, 0), dtype=np.float32)
+    blocks = [slice(start, min(start + _BLOCK_ITEMS, n)) for start in range(0, n, _BLOCK_ITEMS)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return sparse.vstack(list(pool.map(edges_of, blocks)), format="csr")
 
 
 def _mirror_lower(matrix: NDArray[np.float32]) -> None:
@@ -146,7 +149,7 @@ def transition_graph(moments: SequenceMoments, settings: InteractionGraphSetting
     return _cut_sparse(scaled, settings.edges_per_item)
 
 
-def semantic_neighbours(embeddings: NDArray[np.float32], count: int, block: int = 2048) -> sparse.csr_matrix:
+def semantic_neighbours(embeddings: NDArray[np.float32], count: int) -> sparse.csr_matrix:
     """Nearest items by meaning, the cosine raised to the fourth power so that only close ones weigh.
 
     Parameters
@@ -155,23 +158,21 @@ def semantic_neighbours(embeddings: NDArray[np.float32], count: int, block: int 
         (items, dimensions) unit embeddings.
     count
         Neighbours of each item.
-    block
-        Rows compared at once.
 
     Returns
     -------
     sparse.csr_matrix
         (items, items) float32.
     """
-    n = embeddings.shape[0]
-    parts = []
-    for start in range(0, n, block):
-        rows = embeddings[start : start + block]
-        similarity = rows @ embeddings.T
-        similarity[np.arange(len(rows)), np.arange(start, start + len(rows))] = 0
-        np.maximum(similarity, 0, out=similarity)
-        parts.append(strongest_per_row(similarity**4, count))
-    return sparse.vstack(parts, format="csr") if parts else sparse.csr_matrix((0, 0), dtype=np.float32)
+
+    def nearest(rows: slice) -> sparse.csr_matrix:
+        similarity = embeddings[rows] @ embeddings.T
+        similarity[np.arange(len(similarity)), np.arange(rows.start, rows.stop)] = 0
+        kept = strongest_per_row(similarity, count)
+        kept.data **= 4
+        return kept
+
+    return _strongest_in_blocks(len(embeddings), nearest)
 
 
 def strongest_per_row(dense: NDArray[np.float32], count: int) -> sparse.csr_matrix:

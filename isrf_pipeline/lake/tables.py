@@ -330,6 +330,18 @@ RUNS = Table(
     ),
 )
 
+LEASE = Table(
+    "ops.lease",
+    "Who holds a lake that lies in an object store; one row",
+    ("name",),
+    (
+        _required("name", "string", "Always 'lake'"),
+        Column("run_id", "string", "Run that holds it; null when it is free"),
+        _required("host", "string", "Machine of the holder's driver"),
+        _required("pid", "int", "Process of the holder's driver"),
+    ),
+)
+
 METRICS = Table(
     "ops.metrics",
     "One measured value of one night",
@@ -365,6 +377,7 @@ ALL_TABLES: dict[str, Table] = {
         HERO_ITEMS,
         AUDIENCES,
         RUNS,
+        LEASE,
         METRICS,
     )
 }

@@ -1,8 +1,4 @@
-"""The vLLM engine of a worker process: created on first use, kept as long as the process lives.
-
-vllm is imported here and only when an engine is asked for, that is inside a Spark task: PySpark forks its workers, and
-a process that has loaded torch or CUDA must not be forked.
-"""
+"""The vLLM engine of a worker process: created on first use, kept as long as the process lives."""
 
 from __future__ import annotations
 
@@ -10,18 +6,22 @@ import collections
 import contextlib
 import importlib
 import itertools
-import os
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from isrf_pipeline.config.settings import EngineSettings
 from isrf_pipeline.environment.model import model_path
-from isrf_pipeline.errors import EnvironmentMismatchError, ReasoningError
+from isrf_pipeline.environment.vllm import (
+    STRUCTURED_OUTPUTS,
+    import_vllm,
+    number_format,
+    one_line,
+    take_gpus,
+)
+from isrf_pipeline.errors import ReasoningError
 from isrf_pipeline.reasoning.conversation import AnswerRow, Backend, Completion, Conversation, Request
 from isrf_pipeline.reasoning.prompts import Message
-from isrf_pipeline.reasoning.resources import gpu_addresses
 from isrf_pipeline.reasoning.steps import Step
 
 #: Engines of this process by their settings; in practice one, for its memory returns only when the process ends.
@@ -59,14 +59,19 @@ class VllmEngine:
         # Conversations whose request is with the engine, by the request's name; rows of those that came to their end.
         self._held: dict[str, Conversation] = {}
         self._ended: dict[str, list[AnswerRow]] = {}
-        _take_gpus(settings)
-        self._vllm = _import_vllm(settings)
+        take_gpus(settings.gpus, "reasoning.engine.gpus")
         model = model_path(settings.model)
+        self._vllm = import_vllm(
+            settings.threads,
+            settings.kv_cache_gib,
+            Path(model).is_dir(),
+            "run make setup, or set reasoning.backend to none",
+        )
         try:
             self._llm: Any = self._vllm.LLM(
                 model=model,
                 revision=None if Path(model).is_dir() else settings.revision,
-                dtype=_number_format(settings.dtype),
+                dtype=number_format(settings.dtype),
                 max_model_len=settings.max_model_len,
                 max_num_seqs=settings.max_num_seqs,
                 seed=settings.seed,
@@ -76,19 +81,13 @@ class VllmEngine:
                 enable_prefix_caching=True,
                 disable_log_stats=True,
                 use_tqdm_on_load=False,
-                # Bounded texts are patterns: xgrammar takes longer for their masks than the model for a token.
-                # Blanks are forbidden only as the engine's own setting; a small model loops on them.
-                structured_outputs_config={
-                    "backend": "guidance",
-                    "disable_any_whitespace": True,
-                    "disable_additional_properties": True,
-                },
+                structured_outputs_config=STRUCTURED_OUTPUTS,
             )
             self._tokenizer: Any = self._llm.get_tokenizer()
         except Exception as error:
             raise ReasoningError(
                 f"model {settings.model}",
-                f"its engine did not start ({_one_line(error)})",
+                f"its engine did not start ({one_line(error)})",
                 "read the executor's log and correct reasoning.engine",
             ) from error
 
@@ -170,7 +169,7 @@ class VllmEngine:
         except Exception as error:
             raise ReasoningError(
                 f"model {self._settings.model}",
-                f"its engine failed ({_one_line(error)})",
+                f"its engine failed ({one_line(error)})",
                 "read the executor's log and run the stage again, which asks only for what is missing",
             ) from error
 
@@ -202,58 +201,3 @@ def _completion(output: Any) -> Completion:
         output.num_cached_tokens or 0,
         failure,
     )
-
-
-def _take_gpus(settings: EngineSettings) -> None:
-    """Show vLLM the GPUs that Spark gave this task and no others."""
-    if settings.gpus == 0:
-        return
-    addresses = gpu_addresses()
-    if len(addresses) < settings.gpus:
-        raise EnvironmentMismatchError(
-            f"reasoning.engine.gpus {settings.gpus}",
-            f"Spark gave the task {len(addresses)} GPUs",
-            "declare as many GPUs on each executor, or lower it",
-        )
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(addresses[: settings.gpus])
-
-
-def _number_format(configured: str) -> str:
-    """Resolve ``auto``: a CPU that has no bfloat16 instructions emulates them, five times slower than float32."""
-    cpu_info = Path("/proc/cpuinfo")
-    if configured != "auto" or importlib.import_module("torch").cuda.is_available() or not cpu_info.is_file():
-        return configured
-    flags = cpu_info.read_text(encoding="utf-8")
-    return "auto" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
-
-
-def _import_vllm(settings: EngineSettings) -> Any:
-    """Import vllm with the variables that it reads once, on import."""
-    threads = settings.threads or len(os.sched_getaffinity(0))
-    os.environ |= {
-        # In this process: a child would outlive a killed worker and keep its memory.
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_CPU_KVCACHE_SPACE": str(settings.kv_cache_gib),
-        # Spark sets one thread a worker, and vLLM's own binding leaves a core aside.
-        "OMP_NUM_THREADS": str(threads),
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_NO_USAGE_STATS": "1",
-    }
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    if settings.model == "bundled" or Path(settings.model).is_dir():
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module("vllm")
-    except ImportError as error:
-        raise EnvironmentMismatchError(
-            "vllm",
-            f"cannot be imported by the worker's Python ({_one_line(error)})",
-            "run make setup, or set reasoning.backend to none",
-        ) from error
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -33,7 +33,7 @@ class ServerPool:
 
     def __init__(self, settings: ReasoningSettings) -> None:
         self._settings = settings.server
-        model = settings.server.served_model or settings.engine.model
+        model = settings.served_name()
         self._asking = Asking(model, settings.engine, settings.server)
         self._endpoints = [Endpoint(url, self._asking) for url in settings.server.urls]
         asyncio.run(self._probe())

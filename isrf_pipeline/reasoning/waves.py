@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import BudgetSettings, ReasoningSettings
+from isrf_pipeline.environment.gpus import gpu_profile
 from isrf_pipeline.errors import ReasoningError
 from isrf_pipeline.lake.scratch import scratch_folder
 from isrf_pipeline.lake.tables import ANSWERS
@@ -23,7 +24,6 @@ from isrf_pipeline.reasoning.budget import Spent, allowance
 from isrf_pipeline.reasoning.exposition import write_exposition
 from isrf_pipeline.reasoning.fingerprint import ModelIdentity
 from isrf_pipeline.reasoning.pending import PendingCalls, pending_calls
-from isrf_pipeline.reasoning.resources import worker_profile
 from isrf_pipeline.reasoning.steps import Subject
 from isrf_pipeline.reasoning.tally import (
     Tally,
@@ -164,7 +164,7 @@ class _Waves:
         self._subject: Subject = subject
         self._settings = ctx.settings.reasoning
         self._backend = backend
-        self._profile = worker_profile(ctx.spark, self._settings)
+        self._profile = gpu_profile(ctx.spark, self._settings.worker_gpus(), "reasoning.engine.gpus")
         self._limited = self._settings.budget != BudgetSettings()
         self._before = spent_by_run(ctx) if self._limited else Spent()
         self._rhythm = _rhythm(self._settings)

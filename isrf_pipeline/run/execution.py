@@ -15,6 +15,7 @@ from isrf_pipeline.logs import configure_logging, log_failure
 from isrf_pipeline.run.failures import one_line
 from isrf_pipeline.run.identity import new_run_id
 from isrf_pipeline.run.launch import open_session, run_log_file, under_spark_submit
+from isrf_pipeline.run.lease import hold_lease
 from isrf_pipeline.run.lock import hold_lake, local_root
 from isrf_pipeline.run.terminal import duration, say
 from isrf_pipeline.stages.nightly import run_stages
@@ -52,7 +53,11 @@ def execute(
     with _hold(effective, run_id):
         log_file = run_log_file(effective.settings.lake.root, run_id)
         say(f"run {run_id} for the night {run_date}, log {log_file}")
-        with logged_to(log_file), open_session(effective.settings, log_file) as spark:
+        with (
+            logged_to(log_file),
+            open_session(effective.settings, log_file) as spark,
+            _lease(Lake(spark, effective.settings.lake), effective, run_id),
+        ):
             records = run_stages(spark, effective, run_date, run_id, stages)
             say(f"done in {duration(sum(record.seconds for record in records))}")
             if then is not None:
@@ -84,6 +89,7 @@ def logged_to(log_file: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hold(effective: EffectiveSettings, run_id: str) -> Iterator[None]:
+    """Hold a lake on this machine's file system; before Spark starts, so that a second run is told at once."""
     root = local_root(effective.settings.lake.root)
     if root is None:
         yield
@@ -91,4 +97,16 @@ def _hold(effective: EffectiveSettings, run_id: str) -> Iterator[None]:
     with hold_lake(root, run_id) as dead:
         if dead is not None:
             say(f"{dead} left its lock behind and is gone: took it over")
+        yield
+
+
+@contextlib.contextmanager
+def _lease(lake: Lake, effective: EffectiveSettings, run_id: str) -> Iterator[None]:
+    """Hold a lake that lies elsewhere."""
+    if local_root(effective.settings.lake.root) is not None:
+        yield
+        return
+    with hold_lease(lake, run_id, effective.settings.lake.lease_seconds) as silent:
+        if silent is not None:
+            say(f"{silent} is silent: took the lake over")
         yield

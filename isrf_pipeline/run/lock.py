@@ -1,6 +1,6 @@
 """The hold of one run on one local lake: a lock file that names its holder.
 
-A lake in an object store has no lock yet: there, whatever starts the runs must not start two at a time.
+For lakes in an object store see :mod:`isrf_pipeline.run.lease`.
 """
 
 from __future__ import annotations

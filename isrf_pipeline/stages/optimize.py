@@ -11,7 +11,7 @@ from isrf_pipeline.graphs.similarity import top_similar_packed
 from isrf_pipeline.interests.histories import coded_histories, item_codes
 from isrf_pipeline.interests.implicit import group_interest
 from isrf_pipeline.interests.inputs import profiles_in_round
-from isrf_pipeline.interests.model import load_interest_model
+from isrf_pipeline.interests.model import InterestModel, load_interest_model
 from isrf_pipeline.interests.propagation import FusionWeights
 from isrf_pipeline.interests.ranking import held_out_ndcg
 from isrf_pipeline.interests.rounds import Guidance, mean_alignment, mean_neighbour_overlap, with_group
@@ -54,29 +54,23 @@ def run(ctx: StageContext) -> None:
     guidance = Guidance(settings.interaction_graph, settings.optimize)
     options = fusion_options(settings)
 
-    group: DataFrame | None = None
+    fed_back: DataFrame | None = None
     metrics: dict[tuple[str, str], float] = {}
     results: list[tuple[float, int, FusionWeights]] = []
     for round_ in range(settings.optimize.rounds + 1):
         if round_ > 0:
             before = neighbours
-            # Feedback starts with the group of round 1: round 0 is the graph without any guidance.
-            fed_back = group if round_ > 1 else None
+            if round_ > 1:
+                # Feedback starts with the group of round 1: round 0 is the graph without any guidance.
+                fed_back = _group(before, histories, model, settings)
             profiles = profiles_in_round(histories, plain_profiles, fed_back, round_, shared, settings)
             neighbours = _rebuild_user_graph(ctx, profiles, round_)
             # Broadcast, so that nobody else's neighbours are shuffled for the few that are measured.
             metrics["round.neighbour_overlap", f"round={round_}"] = mean_neighbour_overlap(
                 F.broadcast(_of(judges, neighbours, "src")), before
             )
-        # Everybody's group interest is needed only where the next round is fed with it.
-        feeds_back = 1 <= round_ < settings.optimize.rounds
-        group = group_interest(
-            neighbours if feeds_back else _of(judges, neighbours, "src"),
-            histories,
-            model.popularity,
-            settings.user_graph.sharpness,
-            settings.recommend.candidates,
-        ).persist()
+        # Everybody's group interest is needed only where a next round is fed with it.
+        group = _group(_of(judges, neighbours, "src"), histories, model, settings)
         inputs = with_group(_of(judges, histories), group).withColumn("excluded", F.col("codes")).persist()
         metrics["round.alignment", f"round={round_}"] = mean_alignment(inputs, shared, guidance)
         if measurable:
@@ -101,6 +95,8 @@ def run(ctx: StageContext) -> None:
             round=round_,
             **{k[0].split(".", 1)[1]: v for k, v in metrics.items() if k[1] == f"round={round_}"},
         )
+        if out_of_patience(results, settings):
+            break
 
     value, chosen_round, weights = choose(results, settings)
     row = (ctx.run_date, chosen_round, weights.implicit, weights.semantic, weights.feedback, value)
@@ -146,6 +142,23 @@ def choose(
         return chosen
     options = fusion_options(settings)
     return 0.0, settings.optimize.rounds, options[len(options) // 2]
+
+
+def out_of_patience(results: list[tuple[float, int, FusionWeights]], settings: Settings) -> bool:
+    """Whether the last ``patience`` rounds brought no gain over the one that :func:`choose` takes."""
+    return bool(results) and results[-1][1] - choose(results, settings)[1] >= settings.optimize.patience
+
+
+def _group(
+    neighbours: DataFrame, histories: DataFrame, model: InterestModel, settings: Settings
+) -> DataFrame:
+    return group_interest(
+        neighbours,
+        histories,
+        model.popularity,
+        settings.user_graph.sharpness,
+        settings.recommend.candidates,
+    )
 
 
 def _packed_neighbours(similarity: DataFrame, clients: DataFrame) -> DataFrame:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from isrf_pipeline.config.settings import ReasoningSettings
+from isrf_pipeline.environment.gpus import gpu_profile
 from isrf_pipeline.errors import EnvironmentMismatchError
-from isrf_pipeline.reasoning.resources import worker_profile
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -26,9 +26,8 @@ DRIVER = """
 import json
 import sys
 
-from isrf_pipeline.config.settings import ReasoningSettings
+from isrf_pipeline.environment.gpus import gpu_profile
 from isrf_pipeline.errors import EnvironmentMismatchError
-from isrf_pipeline.reasoning.resources import worker_profile
 from pyspark.sql import SparkSession
 
 builder = SparkSession.builder.master(sys.argv[1])
@@ -37,14 +36,10 @@ for key, value in json.loads(sys.argv[2]).items():
 spark = builder.getOrCreate()
 
 
-def settings(gpus):
-    return ReasoningSettings.model_validate({"backend": "engine", "engine": {"gpus": gpus}})
-
-
 def held(batches):
     import json
     import pyarrow
-    from isrf_pipeline.reasoning.resources import gpu_addresses
+    from isrf_pipeline.environment.gpus import gpu_addresses
 
     for batch in batches:
         yield pyarrow.RecordBatch.from_pylist([{"told": json.dumps(gpu_addresses())}])
@@ -57,7 +52,7 @@ def addresses(profile):
 
 def refusal(session, gpus):
     try:
-        worker_profile(session, settings(gpus))
+        gpu_profile(session, gpus, "gpus")
     except EnvironmentMismatchError as error:
         return str(error)
 
@@ -67,7 +62,7 @@ undeclared.conf.unset("spark.executor.resource.gpu.amount")
 told = {
     "none declared": refusal(undeclared, 1),
     "too few declared": refusal(spark, 2),
-    "profile": addresses(worker_profile(spark, settings(1))),
+    "profile": addresses(gpu_profile(spark, 1, "gpus")),
     "no profile": addresses(None),
 }
 print("TOLD=" + json.dumps(told))
@@ -180,11 +175,12 @@ def test_gpus_are_refused_where_no_cluster_gives_them(spark: SparkSession) -> No
     with pytest.raises(
         EnvironmentMismatchError, match=r"reasoning\.engine\.gpus 1: .* local\[2\]; set it to 0"
     ):
-        worker_profile(spark, ReasoningSettings.model_validate({"engine": {"gpus": 1}}))
+        gpu_profile(spark, 1, "reasoning.engine.gpus")
 
 
 @pytest.mark.parametrize("reasoning", [{"engine": {"gpus": 0}}, {"backend": "server", "engine": {"gpus": 1}}])
 def test_no_gpu_is_asked_for_where_no_engine_of_ours_needs_one(
     spark: SparkSession, reasoning: dict[str, Any]
 ) -> None:
-    assert worker_profile(spark, ReasoningSettings.model_validate(reasoning)) is None
+    gpus = ReasoningSettings.model_validate(reasoning).worker_gpus()
+    assert gpu_profile(spark, gpus, "reasoning.engine.gpus") is None

@@ -10,6 +10,7 @@ import pytest
 
 from isrf_pipeline.config import Settings
 from isrf_pipeline.config.settings import EmbeddingSettings
+from isrf_pipeline.embedding.cache import encoder_identity
 from isrf_pipeline.embedding.encoder import embed_texts
 from isrf_pipeline.lake import Lake
 from isrf_pipeline.lake.tables import EMBEDDINGS, ITEM_FEATURES, ITEMS
@@ -156,3 +157,8 @@ def test_a_catalogue_that_did_not_change_is_not_encoded_again(
     assert versions[0] == versions[1]
     # Two titles, and the brand, category and material that both share.
     assert len(stored(ctx.lake)) == 5
+
+
+@pytest.mark.parametrize("other", [{"pooling": "cls"}, {"runner": "vllm"}, {"max_tokens": 128}])
+def test_another_encoder_has_vectors_of_its_own(other: dict[str, object]) -> None:
+    assert encoder_identity(EmbeddingSettings.model_validate(other)) != encoder_identity(EmbeddingSettings())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from isrf_pipeline.config import Settings
 from isrf_pipeline.interests.propagation import FusionWeights
-from isrf_pipeline.stages.optimize import choose
+from isrf_pipeline.stages.optimize import choose, out_of_patience
 
 WEIGHTS = FusionWeights(0.0, 0.2, 0.0)
 
 
-def settings(gain: float) -> Settings:
-    return Settings.model_validate({"lake": {"root": "lake"}, "optimize": {"min_round_gain": gain}})
+def settings(gain: float, patience: int = 2) -> Settings:
+    optimize = {"min_round_gain": gain, "patience": patience}
+    return Settings.model_validate({"lake": {"root": "lake"}, "optimize": optimize})
 
 
 def chosen_round(values: list[float], gain: float = 0.01) -> int:
@@ -31,3 +32,14 @@ def test_any_gain_counts_where_none_is_asked_for() -> None:
 def test_without_validation_events_the_last_round_is_taken() -> None:
     value, round_, _ = choose([], settings(0.01))
     assert (value, round_) == (0.0, settings(0.01).optimize.rounds)
+
+
+def test_rounds_end_when_so_many_in_a_row_brought_no_gain() -> None:
+    def ends(values: list[float], patience: int) -> bool:
+        results = [(value, place, WEIGHTS) for place, value in enumerate(values)]
+        return out_of_patience(results, settings(0.01, patience))
+
+    assert not ends([], 1) and not ends([0.0850], 1)
+    assert ends([0.0850, 0.0855], 1) and not ends([0.0850, 0.0855], 2)
+    assert not ends([0.0850, 0.0870], 1)
+    assert ends([0.0850, 0.0870, 0.0871, 0.0872], 2) and not ends([0.0850, 0.0870, 0.0871, 0.0880], 2)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,24 @@ def test_a_text_has_one_vector_whoever_else_is_encoded() -> None:
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
     for step in (7, 23, 59):
         np.testing.assert_array_equal(encoder.encode(texts[::-1][::step]), together[::-1][::step])
+
+
+@pytest.mark.parametrize(("pooling", "place"), [("cls", 0), ("last", -1)])
+def test_pooling_takes_the_token_that_stands_for_the_text(
+    monkeypatch: pytest.MonkeyPatch, pooling: str, place: int
+) -> None:
+    encoder = model.SentenceEncoder(EmbeddingSettings.model_validate({"pooling": pooling}))
+    inner, seen = encoder._model, []
+
+    def observed(**inputs: Any) -> Any:
+        output = inner(**inputs)
+        seen.append(output.last_hidden_state.numpy())
+        return output
+
+    monkeypatch.setattr(encoder, "_model", observed)
+    vectors = encoder.encode(["silk scarf", "wool coat"])
+    tokens = seen[0][:, place]
+    np.testing.assert_allclose(vectors, tokens / np.linalg.norm(tokens, axis=1, keepdims=True), atol=1e-6)
 
 
 def test_missing_encoder_is_named_with_its_mend(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,10 +117,11 @@ def test_no_item_follows_itself_in_any_model() -> None:
         assert np.all(matrix.diagonal() == 0)
 
 
-def test_semantic_neighbours_are_the_nearest_in_blocks() -> None:
+def test_semantic_neighbours_are_the_nearest_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(item_model, "_BLOCK_ITEMS", 3)
     angles = np.deg2rad([0, 10, 30, 200])
     embeddings = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    found = item_model.semantic_neighbours(embeddings, 1, block=3).toarray()
+    found = item_model.semantic_neighbours(embeddings, 1).toarray()
     assert [int(row.argmax()) for row in found[:3]] == [1, 0, 1]
     assert found[0, 1] == pytest.approx(np.cos(np.deg2rad(10)) ** 4, rel=1e-5)
     # Nothing points the way of the fourth: opposite items are not similar.

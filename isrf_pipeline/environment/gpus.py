@@ -1,44 +1,51 @@
-"""Which resources the workers of a reasoning stage hold, and which of them this process was given."""
+"""GPUs that Spark gives to the tasks of one kind, and which of them this process was given."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from isrf_pipeline.config.settings import ReasoningSettings
 from isrf_pipeline.errors import EnvironmentMismatchError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-def worker_profile(spark: SparkSession, settings: ReasoningSettings) -> Any:
-    """Resource profile of tasks that hold an engine, or None where no GPUs are asked for.
+def gpu_profile(spark: SparkSession, gpus: int, setting: str) -> Any:
+    """Resource profile of tasks that hold ``gpus`` GPUs each, or None for 0.
 
-    Only these tasks ask for GPUs; all other stages run without.
+    Only tasks with the profile ask for GPUs; all others run without.
+
+    Parameters
+    ----------
+    spark
+        The session.
+    gpus
+        GPUs of one task.
+    setting
+        Name of the setting that asks for them.
 
     Raises
     ------
     EnvironmentMismatchError
-        If GPUs are asked for and the executors declare none, or fewer than one engine needs, or if there are no
+        If GPUs are asked for and the executors declare none, or fewer than one task needs, or if there are no
         executors but the driver.
     """
-    gpus = settings.engine.gpus
-    if settings.backend != "engine" or gpus == 0:
+    if gpus == 0:
         return None
     master = spark.sparkContext.master or ""
     # A local master takes the executors' declaration and then fails each job with a profile; local-cluster does not.
     if master == "local" or master.startswith("local["):
         raise EnvironmentMismatchError(
-            f"reasoning.engine.gpus {gpus}",
+            f"{setting} {gpus}",
             f"Spark gives GPUs to tasks of a cluster only, and the master is {master}",
             "set it to 0, and vLLM takes the GPU of this machine",
         )
     declared = int(spark.conf.get("spark.executor.resource.gpu.amount", "0") or 0)
     if declared < gpus:
         raise EnvironmentMismatchError(
-            f"reasoning.engine.gpus {gpus}",
+            f"{setting} {gpus}",
             f"the executors declare {declared or 'no'} GPUs (spark.executor.resource.gpu.amount)",
-            "declare them on the executors, or set reasoning.engine.gpus to 0",
+            f"declare them on the executors, or set {setting} to 0",
         )
     from pyspark.resource import ResourceProfileBuilder, TaskResourceRequests
 
