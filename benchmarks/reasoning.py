@@ -210,7 +210,8 @@ def _server(folder: Path) -> Iterator[tuple[str, float]]:
         yield f"http://127.0.0.1:{port}/v1", round(time.perf_counter() - clock, 1)
     finally:
         # Its engine is a child of it; both are in the group that was started here.
-        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -20,9 +21,8 @@ def server_command(settings: ReasoningSettings, host: str, port: int) -> list[st
     EnvironmentMismatchError
         If vllm or the bundled model is not there.
     """
-    program = Path(sys.executable).with_name("vllm")
-    if not program.is_file():
-        raise EnvironmentMismatchError(str(program), "is not installed", "run make setup")
+    if importlib.util.find_spec("vllm") is None:
+        raise EnvironmentMismatchError("vllm", "is not installed", "run make setup")
     engine = settings.engine
     model = model_path(engine.model)
     options = {
@@ -39,7 +39,8 @@ def server_command(settings: ReasoningSettings, host: str, port: int) -> list[st
     }
     if not Path(model).is_dir():
         options["revision"] = engine.revision
-    command = [str(program), "serve", model]
+    # The program vllm asks for the metadata of a package named vllm, which the build for CPUs does not have.
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
     for name, value in options.items():
         command += [f"--{name}", str(value)]
     command += ["--enable-prefix-caching", "--enable-prompt-tokens-details"]

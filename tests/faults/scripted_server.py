@@ -45,8 +45,9 @@ def application(behaviour: str, log: Path) -> web.Application:
             await asyncio.sleep(0.5)
         if how == "small" and len(body["messages"][-1]["content"]) > ROOM:
             return web.json_response({"error": {"message": "too long"}}, status=400)
+        answer = ANSWER | {"feature": f"{ANSWER['feature']}, as {title.rpartition(' ')[2]} says"}
         reply = {
-            "choices": [{"message": {"content": json.dumps(ANSWER)}, "finish_reason": "stop"}],
+            "choices": [{"message": {"content": json.dumps(answer)}, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 100, "completion_tokens": 20},
         }
         if how == "half":

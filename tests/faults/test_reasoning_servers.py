@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from isrf_pipeline.config import Settings
-from isrf_pipeline.config.settings import ReasoningSettings
+from isrf_pipeline.config.settings import LakeSettings, ReasoningSettings
 from isrf_pipeline.errors import ReasoningError
 from isrf_pipeline.lake import Lake, tables
 from isrf_pipeline.reasoning.conversation import AnswerRow, Chain, Conversation
@@ -239,7 +239,9 @@ def test_a_killed_driver_pays_for_one_wave_twice_at_most(
 ) -> None:
     wave = 8
     rows = [(f"id-{n}", f"Scarf {n}", None, [], None, None, {}, True, None, "x") for n in range(3 * N_ITEMS)]
-    lake.overwrite(tables.ITEMS, spark.createDataFrame(rows, tables.ITEMS.ddl()))
+    undisturbed = Lake(spark, LakeSettings(root=str(tmp_path / "undisturbed")))
+    for each in (lake, undisturbed):
+        each.overwrite(tables.ITEMS, spark.createDataFrame(rows, tables.ITEMS.ddl()))
     with serving(tmp_path, "slow") as servers:
         raw = {
             "environment": "test",
@@ -272,10 +274,16 @@ def test_a_killed_driver_pays_for_one_wave_twice_at_most(
         settings = Settings.model_validate(raw)
         rerun = StageContext(spark, settings, lake, datetime.date(2026, 3, 1), "rerun")
         reason_items.run(rerun)
+        servers[0].turns("good")
+        reason_items.run(StageContext(spark, settings, undisturbed, datetime.date(2026, 3, 1), "alone"))
     assert rerun.counters.llm_calls == 3 * N_ITEMS - committed
     answers = lake.read(tables.ANSWERS)
     assert answers.count() == answers.select("fingerprint").distinct().count() == 3 * N_ITEMS
-    assert lake.read(tables.ITEM_FEATURES).where("origin = 'llm'").count() == 3 * N_ITEMS
+    after, alone = (
+        each.read(tables.ITEM_FEATURES).orderBy("item_id").collect() for each in (lake, undisturbed)
+    )
+    assert after == alone and {row["origin"] for row in after} == {"llm"}
+    assert len({row["feature"] for row in after}) == 3 * N_ITEMS
 
 
 def _kill_once_it_answered(servers: list[Server], count: int) -> None:
