@@ -62,7 +62,7 @@ def planned(ctx: StageContext) -> list[SubjectPlan]:
     if reasoning.users.enabled:
         users = reasoning.users
         training = training_events(ctx.lake.read(tables.INTERACTIONS), ctx.settings.split)
-        lines = item_lines(items, _features(ctx.lake))
+        lines = item_lines(items, _features(ctx.lake, items))
         asked = client_subjects(ctx, training, newest_choices(training, users.newest_items), lines)
         if asked is not None:
             plans.append(
@@ -71,11 +71,18 @@ def planned(ctx: StageContext) -> list[SubjectPlan]:
     return plans
 
 
-def _features(lake: Lake) -> DataFrame:
-    """reasoning.item_features, empty before the first reasoning."""
-    if lake.exists(tables.ITEM_FEATURES):
-        return lake.read(tables.ITEM_FEATURES)
-    return lake.spark.createDataFrame([], tables.ITEM_FEATURES.ddl())
+def _features(lake: Lake, items: DataFrame) -> DataFrame:
+    """Features of all items: what clients' prompts say of an item that has none yet comes from its attributes."""
+    from pyspark.sql import functions as F
+
+    columns = {
+        "feature": F.lit(None).cast("string"),
+        "tags": F.array().cast("array<string>"),
+    }
+    if not lake.exists(tables.ITEM_FEATURES):
+        return items.select("item_id").withColumns(columns)
+    known = lake.read(tables.ITEM_FEATURES).select("item_id", *columns)
+    return known.unionByName(items.select("item_id").join(known, "item_id", "left_anti").withColumns(columns))
 
 
 def plan_lines(plans: Sequence[SubjectPlan], settings: Settings) -> list[str]:

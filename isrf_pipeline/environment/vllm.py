@@ -37,6 +37,9 @@ def vllm_variables(threads: int | None, kv_cache_gib: int, offline: bool) -> dic
         Whether the model is a folder, so that no hub need be asked.
     """
     variables = {
+        # In one process: a child would outlive a killed worker and keep its memory, and on a CPU the two wait for each
+        # other by spinning, on the cores that the model needs.
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib),
         # Spark sets one thread a worker, and vLLM's own binding leaves a core aside.
         "OMP_NUM_THREADS": str(threads or len(os.sched_getaffinity(0))),
@@ -64,8 +67,7 @@ def import_vllm(threads: int | None, kv_cache_gib: int, offline: bool, mend: str
     EnvironmentMismatchError
         If it cannot be imported.
     """
-    # In this process: a child would outlive a killed worker and keep its memory.
-    os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", **vllm_variables(threads, kv_cache_gib, offline)}
+    os.environ |= vllm_variables(threads, kv_cache_gib, offline)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

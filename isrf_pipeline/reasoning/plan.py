@@ -21,6 +21,18 @@ from isrf_pipeline.stages.context import StageContext
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+#: Calls, output tokens and valid share of an answer before this lake has any of its own: the bundled model's on the
+#: demo lake (docs/reasoning.md). Other models write more or less; the first night tells.
+_FIRST_NIGHT = {
+    "item.single": (1.02, 93.8, 0.98),
+    "item.forward": (1.12, 22.6, 0.88),
+    "item.backward": (1.90, 32.4, 0.10),
+    "item.synthesis": (1.11, 58.3, 0.89),
+    "user.single": (1.60, 174.3, 0.46),
+    "user.forward": (1.37, 57.1, 0.63),
+    "user.backward": (1.86, 69.0, 0.14),
+    "user.synthesis": (1.78, 160.9, 0.22),
+}
 #: Inputs whose prompts are tokenised, taken by hash.
 _SAMPLE = 200
 
@@ -92,7 +104,7 @@ def plan_subjects(
 
     Prompt tokens are those of the real tokenizer on a sample of the missing subjects; an answer that a later prompt
     holds is stood in for by the prompts' example. Output tokens, second attempts and the rate come from past runs;
-    before the first, an output is as long as the example's.
+    before the first, from the bundled model's on the demo lake.
     """
     from pyspark.sql import functions as F
 
@@ -120,9 +132,13 @@ def plan_subjects(
         traced.unpersist()
     past = past_costs(answers, settings)
     steps = []
+    reaching = 0.0
     for place, step in enumerate(chain_of(subject, settings.mode)):
-        first = sum(number for reached, number in by_place.items() if reached <= place)
-        steps.append(_step_plan(step, place, first, sample, past, subject, settings, count))
+        reaching += by_place.get(place, 0)
+        plan, valid = _step_plan(step, place, reaching, sample, past, subject, settings, count)
+        steps.append(plan)
+        # A dead letter has no next step.
+        reaching *= valid
     tokens_out = sum(step.tokens_out for step in steps)
     rate = last_metric(ctx, f"reason_{subject}s.tokens_out_per_second")
     start = last_metric(ctx, f"reason_{subject}s.start_seconds") or 0.0
@@ -140,15 +156,16 @@ def plan_subjects(
 def _step_plan(
     step: Step,
     place: int,
-    subjects: int,
+    subjects: float,
     sample: Sequence[tuple[str, list[str]]],
     past: dict[str, PastCost],
     subject: Subject,
     settings: ReasoningSettings,
     count: TokenCount,
-) -> StepPlan:
+) -> tuple[StepPlan, float]:
+    """Plan of one step that so many subjects reach, and the share of them that get through it."""
     if subjects == 0:
-        return StepPlan(step.kind, 0, 0, 0)
+        return StepPlan(step.kind, 0, 0, 0), 1.0
     chain = chain_of(subject, settings.mode)
     chats = []
     for data, answers in sample:
@@ -156,15 +173,16 @@ def _step_plan(
             stand_ins = [example_answer(earlier.template) for earlier in chain[len(answers) : place]]
             chats.append(Chain("", data, [*answers, *stand_ins]).prompt(step).messages())
     read = sum(count(chats)) / len(chats)
-    example = count.length(example_answer(step.template))
-    known = past.get(step.kind, PastCost(1.0, read, example))
+    calls, tokens_out, valid = _FIRST_NIGHT[step.kind]
+    known = past.get(step.kind, PastCost(calls, read * calls, tokens_out, valid))
     # A second attempt reads the prompt, the first answer and the error.
-    return StepPlan(
+    plan = StepPlan(
         step.kind,
         round(subjects * known.calls),
         round(subjects * read * known.calls),
         round(subjects * known.tokens_out),
     )
+    return plan, known.valid
 
 
 def gpu_hours(seconds: float, settings: ReasoningSettings) -> float:

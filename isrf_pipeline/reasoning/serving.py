@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -48,6 +49,10 @@ def server_command(settings: ReasoningSettings, host: str, port: int) -> list[st
 
 
 def server_variables(settings: ReasoningSettings) -> dict[str, str]:
-    """Environment variables that the server needs beside those that are set."""
+    """Environment variables that the server needs beside those that are set; its key is one, which no list shows."""
     engine = settings.engine
-    return vllm_variables(engine.threads, engine.kv_cache_gib, Path(model_path(engine.model)).is_dir())
+    variables = vllm_variables(engine.threads, engine.kv_cache_gib, Path(model_path(engine.model)).is_dir())
+    variables["VLLM_LOGGING_LEVEL"] = os.environ.get("VLLM_LOGGING_LEVEL", "INFO")
+    if settings.server.api_key is not None:
+        variables["VLLM_API_KEY"] = settings.server.api_key
+    return variables

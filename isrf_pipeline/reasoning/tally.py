@@ -153,11 +153,20 @@ def spent_by_run(ctx: StageContext) -> Spent:
 
 @dataclass(frozen=True)
 class PastCost:
-    """What one answer of a step took on average, second attempts included."""
+    """What one answer of a step took on average, second attempts included.
+
+    Attributes
+    ----------
+    calls, tokens_in, tokens_out
+        Of all its attempts.
+    valid
+        Share of answers that were no dead letters, and so led to the next step.
+    """
 
     calls: float
     tokens_in: float
     tokens_out: float
+    valid: float = 1.0
 
 
 def past_costs(answers: DataFrame, settings: ReasoningSettings) -> dict[str, PastCost]:
@@ -167,10 +176,15 @@ def past_costs(answers: DataFrame, settings: ReasoningSettings) -> dict[str, Pas
     rows = (
         answers.where(F.col("model") == ModelIdentity.of(settings.engine).name)
         .groupBy("kind")
-        .agg(F.avg(F.coalesce("calls", F.lit(1))), F.avg("tokens_in"), F.avg("tokens_out"))
+        .agg(
+            F.avg(F.coalesce("calls", F.lit(1)).cast("double")),
+            F.avg("tokens_in"),
+            F.avg("tokens_out"),
+            F.avg((F.col("status") == "ok").cast("int")),
+        )
         .collect()
     )
-    return {row[0]: PastCost(float(row[1]), float(row[2]), float(row[3])) for row in rows}
+    return {kind: PastCost(*costs) for kind, *costs in rows}
 
 
 def expected_cost(ctx: StageContext, subject: Subject) -> Spent:

@@ -51,7 +51,3 @@ class TokenCount:
             for chat in chats
         ]
         return [len(ids) for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]]
-
-    def length(self, text: str) -> int:
-        """Tokens of an answer, with the one that ends it."""
-        return len(self._tokenizer.encode(text, add_special_tokens=False)) + 1
