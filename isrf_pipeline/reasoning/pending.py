@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,9 @@ def missing_within(traced: DataFrame, limit: int | None) -> DataFrame:
     return within.where(F.col("state") == "missing")
 
 
-def pending_calls(traced: DataFrame, limit: int | None, folder: str) -> PendingCalls | None:
+def pending_calls(
+    traced: DataFrame, limit: int | None, folder: str, found: Callable[[], None]
+) -> PendingCalls | None:
     """Store what is missing among the first ``limit`` subjects; None where nothing is.
 
     Parameters
@@ -63,6 +66,8 @@ def pending_calls(traced: DataFrame, limit: int | None, folder: str) -> PendingC
         Only so many subjects, the first by priority and then by hash, count; None is no limit.
     folder
         Where the rows are stored; must not exist.
+    found
+        Called as soon as it is known that something is missing, before it is stored.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
@@ -70,6 +75,7 @@ def pending_calls(traced: DataFrame, limit: int | None, folder: str) -> PendingC
     missing = missing_within(traced, limit)
     if missing.isEmpty():
         return None
+    found()
     # Subjects with the same prompt have the same fingerprint: the first of them asks for all.
     first = missing.groupBy("fingerprint").agg(
         F.min("key").alias("key"),

@@ -96,7 +96,7 @@ def reason_over(
     with scratch_folder(ctx.spark, "reasoning") as folder:
         for attempt in itertools.count():
             final = known()
-            pending = pending_calls(final, limit, f"{folder}/{attempt}")
+            pending = pending_calls(final, limit, f"{folder}/{attempt}", waves.start)
             if pending is None:
                 break
             # Its source has grown when the waves are over, and with that Spark's copy of it is gone.
@@ -167,9 +167,24 @@ class _Waves:
         self._profile = gpu_profile(ctx.spark, self._settings.worker_gpus(), "reasoning.engine.gpus")
         self._limited = self._settings.budget != BudgetSettings()
         self._before = spent_by_run(ctx) if self._limited else Spent()
+        self._starting: Future[float] | None = None
         self._rhythm = _rhythm(self._settings)
         #: Seconds of waves before the present run of them, and when that began.
         self._measured = 0.0, 0.0
+
+    def start(self) -> None:
+        """Begin to make every worker's backend ready, so that waves are measured without it."""
+        if self._starting is not None:
+            return
+        workers = self._settings.workers
+        # The role belongs to the plan, which is made here; another thread only runs it.
+        with worker_role(self._ctx.spark, ENGINE_ROLE):
+            started = self._ctx.spark.range(0, workers, 1, workers).mapInArrow(
+                starting(self._settings, self._backend), STARTED_SCHEMA, profile=self._profile
+            )
+        pool = ThreadPoolExecutor(1)
+        self._starting = pool.submit(_slowest_start, started)
+        pool.shutdown(wait=False)
 
     def run(self, pending: PendingCalls) -> bool:
         """Ask for all that is pending; False where the budget ended it."""
@@ -182,8 +197,10 @@ class _Waves:
             mode=settings.mode,
             backend=settings.backend,
         )
-        if self.start_seconds is None:
-            self.start_seconds = self._start()
+        self.start()
+        assert self._starting is not None
+        with self._death_explained():
+            self.start_seconds = self._starting.result()
         expected = expected_cost(self._ctx, self._subject) if self._limited else Spent(1)
         progress = Progress(f"reasoning over {self._subject}s", pending.count)
         self._measured = self.tally.seconds, time.monotonic()
@@ -239,18 +256,6 @@ class _Waves:
             )
         require_few_dead(self.tally, self._subject, self._settings.failed_share(self._subject))
 
-    def _start(self) -> float:
-        """Make every worker's backend ready, so that waves are measured without it; its seconds."""
-        workers = self._settings.workers
-        with worker_role(self._ctx.spark, ENGINE_ROLE), self._death_explained():
-            started = self._ctx.spark.range(0, workers, 1, workers).mapInArrow(
-                starting(self._settings, self._backend), STARTED_SCHEMA, profile=self._profile
-            )
-            rows = started.collect()
-        seconds = max(row["seconds"] for row in rows)
-        log_event("backends_ready", pids=sorted({row["pid"] for row in rows}), seconds=round(seconds, 2))
-        return float(seconds)
-
     @contextlib.contextmanager
     def _death_explained(self) -> Iterator[None]:
         try:
@@ -264,3 +269,10 @@ class _Waves:
                     "for what is missing",
                 ) from error
             raise
+
+
+def _slowest_start(started: DataFrame) -> float:
+    rows = started.collect()
+    seconds = max(row["seconds"] for row in rows)
+    log_event("backends_ready", pids=sorted({row["pid"] for row in rows}), seconds=round(seconds, 2))
+    return float(seconds)
