@@ -6,11 +6,7 @@ import collections
 import contextlib
 import importlib
 import itertools
-import os
-import queue
-import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,30 +44,8 @@ def engine_of_this_process(settings: EngineSettings) -> Backend:
     return _ENGINES[key]
 
 
-@dataclass
-class _Order:
-    """What one call of :meth:`VllmEngine.carry` wants.
-
-    Attributes
-    ----------
-    wanted
-        Keys of the conversations whose rows are still to be given.
-    conversations
-        These, and those that may be begun ahead.
-    outcomes
-        Rows of each conversation that came to its end, or what the engine failed with.
-    """
-
-    wanted: set[str]
-    conversations: list[Conversation]
-    outcomes: queue.SimpleQueue[list[AnswerRow] | Exception] = field(default_factory=queue.SimpleQueue)
-
-
 class VllmEngine:
-    """One in-process vLLM engine, which works in a thread of its own.
-
-    Between two tasks of Spark, while a wave is committed and the next one is sent, the worker process waits: what was
-    begun ahead goes on meanwhile.
+    """One in-process vLLM engine.
 
     Parameters
     ----------
@@ -82,18 +56,13 @@ class VllmEngine:
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._names = itertools.count()
-        self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._threads = settings.threads or len(os.sched_getaffinity(0))
-        # Conversations that are not begun; those whose request is with the engine, by the request's name; rows of
-        # those that came to their end.
-        self._queue: collections.deque[Conversation] = collections.deque()
+        # Conversations whose request is with the engine, by the request's name; rows of those that came to their end.
         self._held: dict[str, Conversation] = {}
         self._ended: dict[str, list[AnswerRow]] = {}
         take_gpus(settings.gpus, "reasoning.engine.gpus")
         model = model_path(settings.model)
         self._vllm = import_vllm(
-            self._threads,
+            settings.threads,
             settings.kv_cache_gib,
             Path(model).is_dir(),
             "run make setup, or set reasoning.backend to none",
@@ -129,63 +98,41 @@ class VllmEngine:
 
         The engine always holds twice as many requests as it works on at once, so that a place that falls free is
         taken in the same step; a chain's next step joins as soon as the one before it is answered. What comes ahead
-        fills the places that the last stragglers of a wave leave empty, goes on while Spark commits the wave, and is
-        found again by the next call.
+        fills the places that the last stragglers of a wave leave empty, and is found again by the next call.
         """
         wanted = {conversation.key: conversation for conversation in conversations}
-        order = _Order(set(wanted), [*wanted.values(), *ahead])
-        self._ask(order)
-        left = len(wanted)
+        queue = collections.deque([*wanted.values(), *ahead])
+        self._forget_all_but({conversation.key for conversation in queue})
+        most = 2 * self._settings.max_num_seqs
         try:
-            while left:
-                outcome = order.outcomes.get()
-                if isinstance(outcome, BaseException):
-                    raise outcome
-                left -= 1
-                yield from outcome
-        finally:
-            if left:
-                # A task that is given up half-way must not leave its requests to the next one.
-                self._ask(_Order(set(), []))
-
-    def _ask(self, order: _Order) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="isrf-engine", daemon=True)
-            self._thread.start()
-        self._orders.put(order)
-
-    def _work(self) -> None:
-        """Work on the newest order for ever; everything that the engine is told, this thread tells it."""
-        # OpenMP keeps a number for each thread that calls it, and Spark starts its workers with one.
-        importlib.import_module("torch").set_num_threads(self._threads)
-        order = _Order(set(), [])
-        while True:
-            if not self._orders.empty() or not (self._held or self._queue):
-                order = self._orders.get()
-                self._take(order)
-            try:
-                while self._queue and len(self._held) < 2 * self._settings.max_num_seqs:
-                    self._advance(self._queue.popleft(), None)
+            while wanted:
+                while queue and len(self._held) < most:
+                    self._begin(queue.popleft())
                 for name, completion in self._finished():
                     self._advance(self._held.pop(name), completion)
-            except Exception as error:
-                self._take(_Order(set(), []))
-                order.outcomes.put(error)
-            for key in order.wanted & self._ended.keys():
-                order.wanted.remove(key)
-                order.outcomes.put(self._ended.pop(key))
+                for key in [key for key in self._ended if key in wanted]:
+                    del wanted[key]
+                    yield from self._ended.pop(key)
+        except BaseException:
+            # A task that is given up half-way must not leave its requests to the next one.
+            self._forget_all_but(set())
+            raise
 
-    def _take(self, order: _Order) -> None:
-        """Queue what an order brings that is not begun yet, and drop what was begun and is not wanted any more."""
-        keys = {conversation.key for conversation in order.conversations}
+    def _begin(self, conversation: Conversation) -> None:
+        """Begin a conversation unless an earlier call has begun it."""
+        if conversation.key not in self._ended and all(
+            conversation.key != held.key for held in self._held.values()
+        ):
+            self._advance(conversation, None)
+
+    def _forget_all_but(self, keys: set[str]) -> None:
+        """Drop what was begun ahead and is not wanted any more."""
         dropped = [name for name, conversation in self._held.items() if conversation.key not in keys]
         if dropped:
             self._llm.llm_engine.abort_request(dropped)
         for name in dropped:
             del self._held[name]
         self._ended = {key: rows for key, rows in self._ended.items() if key in keys}
-        begun = self._ended.keys() | {conversation.key for conversation in self._held.values()}
-        self._queue = collections.deque(c for c in order.conversations if c.key not in begun)
 
     def _advance(self, conversation: Conversation, completion: Completion | None) -> None:
         """Hand a completion over, and the request that follows it to the engine."""
