@@ -44,7 +44,7 @@ class Tally:
     steps
         By kind of step, such as item.forward.
     subjects
-        Subjects that were asked about.
+        Subjects whose chain has come to its end.
     seconds
         Wall time of the waves, without the start of the backends.
     """
@@ -106,8 +106,8 @@ class Tally:
         }
 
 
-def tally_of_run(ctx: StageContext, subject: Subject, subjects: int, seconds: float) -> Tally:
-    """What this run has stored on ``subject``; the numbers that answers do not tell are given."""
+def tally_of_run(ctx: StageContext, subject: Subject, seconds: float) -> Tally:
+    """What this run has stored on ``subject``; the wall time, which answers do not tell, is given."""
     from pyspark.sql import functions as F
 
     rows = (
@@ -126,7 +126,10 @@ def tally_of_run(ctx: StageContext, subject: Subject, subjects: int, seconds: fl
         .collect()
     )
     steps = {row["kind"]: StepTally(*(int(value) for value in row[1:])) for row in rows}
-    return Tally(steps, subjects, seconds)
+    # Counted from the same rows as the dead letters: a wave that was committed meanwhile counts in both.
+    last = steps.get(chain_of(subject, ctx.settings.reasoning.mode)[-1].kind)
+    ended = sum(step.dead for step in steps.values()) + (last.ok if last is not None else 0)
+    return Tally(steps, ended, seconds)
 
 
 def spent_by_run(ctx: StageContext) -> Spent:

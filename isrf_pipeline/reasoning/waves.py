@@ -208,7 +208,10 @@ class _Waves:
         begun = 0
         # The role is set once around all threads: it is a variable of the session.
         with worker_role(self._ctx.spark, ENGINE_ROLE), ThreadPoolExecutor(self._rhythm.overlap) as threads:
-            while begun < pending.count or under_way:
+
+            def begin() -> str | None:
+                """Hand over as many waves as are worked on at once; the budget's limit that forbids another."""
+                nonlocal begun
                 limit = None
                 while begun < pending.count and len(under_way) < self._rhythm.overlap:
                     in_flight = sum(size for _, size in under_way)
@@ -227,6 +230,10 @@ class _Waves:
                     wave = pending.wave(begun, begun + size, room - size)
                     under_way.append((threads.submit(self._ask, wave), size))
                     begun += size
+                return limit
+
+            while begun < pending.count or under_way:
+                limit = begin()
                 if not under_way:
                     self._ctx.counters.stopped_by = limit
                     log_event(
@@ -236,6 +243,9 @@ class _Waves:
                 future, size = under_way.popleft()
                 with self._death_explained():
                     future.result()
+                if not self._limited:
+                    # The model works on while the wave is counted; under a budget the count decides on the next.
+                    begin()
                 self._tell(progress, size, pending.count)
         return True
 
@@ -248,7 +258,7 @@ class _Waves:
         """Count a wave that was committed, show how far the run has come, and stop it where too much is dead."""
         before, started = self._measured
         seconds = before + time.monotonic() - started
-        self.tally = tally_of_run(self._ctx, self._subject, self.tally.subjects + size, seconds)
+        self.tally = tally_of_run(self._ctx, self._subject, seconds)
         progress.advance(size, **self.tally.shown())
         if self._settings.prometheus_file is not None:
             write_exposition(
