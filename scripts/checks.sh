@@ -83,13 +83,19 @@ check_java() {
   fail "Spark needs Java 17 or newer, but $what: install one (Debian: apt-get install openjdk-17-jre-headless), or set JAVA_HOME."
 }
 
-# vLLM's CPU build is linked with libnuma, which small images lack.
-check_numa() {
-  if [[ "$MACHINE" == gpu ]] || "$BASE_PYTHON" -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' 2>/dev/null; then
-    return
+has_library() {
+  "$BASE_PYTHON" -c "import ctypes; ctypes.CDLL('$1')" 2>/dev/null
+}
+
+# Libraries that small images lack: LightGBM is linked with libgomp, vLLM's CPU build with libnuma.
+check_libraries() {
+  if ! has_library libgomp.so.1; then
+    { can_use_apt && install_debian libgomp1; } ||
+      fail "LightGBM needs the library libgomp.so.1: install it (Debian: apt-get install libgomp1; Fedora: dnf install libgomp)."
   fi
-  if can_use_apt && install_debian libnuma1; then return; fi
-  fail "vLLM on a CPU needs the library libnuma.so.1: install it (Debian: apt-get install libnuma1; Fedora: dnf install numactl-libs)."
+  if [[ "$MACHINE" == gpu ]] || has_library libnuma.so.1; then return; fi
+  { can_use_apt && install_debian libnuma1; } ||
+    fail "vLLM on a CPU needs the library libnuma.so.1: install it (Debian: apt-get install libnuma1; Fedora: dnf install numactl-libs)."
 }
 
 check_platform() {

@@ -167,7 +167,7 @@ if [[ ! -e "$UNFINISHED" ]] && stamp_is packages "$PACKAGES_KEY" && environment_
 if [[ "$PACKAGES_CURRENT" == no ]]; then
   check_disk "$VENV" 10
   check_venv_module
-  check_numa
+  check_libraries
 fi
 if [[ "${1:-}" == --check ]]; then
   echo "set-up: this machine can be set up ($MACHINE list, $BASE_PYTHON)"

@@ -19,6 +19,7 @@ from isrf_pipeline.config.ingest_settings import (
     ItemSource,
     ResearchSource,
 )
+from isrf_pipeline.config.learning_settings import RankerSettings, SequenceSettings
 from isrf_pipeline.config.reasoning_settings import (
     BudgetSettings,
     EmbeddingSettings,
@@ -49,6 +50,7 @@ __all__ = [
     "LakeSettings",
     "OptimizeSettings",
     "PriceSettings",
+    "RankerSettings",
     "ReasoningItems",
     "ReasoningSettings",
     "ReasoningUsers",
@@ -56,6 +58,7 @@ __all__ = [
     "ReplaySettings",
     "ResearchSource",
     "Section",
+    "SequenceSettings",
     "ServerSettings",
     "Settings",
     "SparkSettings",
@@ -222,6 +225,9 @@ class OptimizeSettings(Section):
     semantic_weights: list[float] = Field(
         default_factory=lambda: [0.0, 0.1], description="Validation chooses one of these."
     )
+    sequence_weights: list[float] = Field(
+        default_factory=lambda: [0.0, 0.7], description="Validation chooses one of these."
+    )
     validation_clients: int = Field(
         default=5_000,
         ge=100,
@@ -296,6 +302,8 @@ class Settings(Section):
     interaction_graph: InteractionGraphSettings = InteractionGraphSettings()
     user_graph: UserGraphSettings = UserGraphSettings()
     optimize: OptimizeSettings = OptimizeSettings()
+    sequence: SequenceSettings = SequenceSettings()
+    ranker: RankerSettings = RankerSettings()
     recommend: RecommendSettings = RecommendSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     export: ExportSettings = ExportSettings()

@@ -33,7 +33,7 @@ TIMED_STAGES = (
     "optimize",
     "recommend",
 )
-_REPORTED = ("HR@5", "NDCG@5", "HR@10", "NDCG@10")
+_REPORTED = ("HR@5", "NDCG@5", "HR@10", "NDCG@10", "HR@20", "NDCG@20", "MRR@10")
 #: After the last event of every research set, so that none is a future event.
 _RUN_DATE = datetime.date(2026, 1, 1)
 
@@ -129,6 +129,17 @@ def run_benchmark(
             }
             for peer in peers
         },
+        "slices": _by_slice(measured, ("isrf", *peers)),
+        "isrf_over_peers": {
+            peer: {
+                name: [
+                    measured[f"evaluate.isrf_over_{peer}.{name}{bound}", "all"]
+                    for bound in ("", ".low", ".high")
+                ]
+                for name in ("HR@10", "NDCG@10")
+            }
+            for peer in peers
+        },
         "validation": {
             f"{row['metric'].removeprefix('optimize.')} {row['slice']}": row["value"]
             for row in lake.read(tables.METRICS).where("startswith(metric, 'optimize.')").collect()
@@ -142,6 +153,20 @@ def run_benchmark(
     draft.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     draft.replace(out / "metrics.json")
     return result
+
+
+def _by_slice(
+    measured: dict[tuple[str, str], float], systems: Sequence[str]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Slice to system to HR@10 and NDCG@10."""
+    slices = sorted({slice_ for metric, slice_ in measured if metric == "evaluate.isrf.NDCG@10"})
+    return {
+        slice_: {
+            system: {name: measured[f"evaluate.{system}.{name}", slice_] for name in ("HR@10", "NDCG@10")}
+            for system in systems
+        }
+        for slice_ in slices
+    }
 
 
 def _reasoning_note(backend: str) -> str:

@@ -29,7 +29,8 @@ def ordered_history(events: DataFrame, value: str = "item_id") -> DataFrame:
     Returns
     -------
     DataFrame
-        user_id, items (array of ``value``) and weights (array<float>), one row a client.
+        user_id, items (array of ``value``), weights (array<float>) and times (array<timestamp>: of each item's latest
+        event), one row a client.
     """
     from pyspark.sql import functions as F
 
@@ -48,7 +49,12 @@ def ordered_history(events: DataFrame, value: str = "item_id") -> DataFrame:
     return (
         items.groupBy("user_id")
         .agg(ordered.alias("history"))
-        .select("user_id", F.col("history.item").alias("items"), F.col("history.weight").alias("weights"))
+        .select(
+            "user_id",
+            F.col("history.item").alias("items"),
+            F.col("history.weight").alias("weights"),
+            F.col("history.ts").alias("times"),
+        )
     )
 
 

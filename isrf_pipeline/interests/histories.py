@@ -41,9 +41,11 @@ def coded_histories(events: DataFrame, codes: DataFrame) -> DataFrame:
     Returns
     -------
     DataFrame
-        user_id, codes (array<int>), weights (array<float>), both newest first.
+        user_id, codes (array<int>), weights (array<float>), days (array<int>: day since 1970 of each item's latest
+        event), all newest first.
     """
     from pyspark.sql import functions as F
 
     coded = ordered_history(events.join(F.broadcast(codes), "item_id"), value="code")
-    return coded.withColumnRenamed("items", "codes")
+    days = F.transform("times", lambda time: F.unix_date(time.cast("date")))
+    return coded.select("user_id", F.col("items").alias("codes"), "weights", days.alias("days"))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.config import Settings
 from isrf_pipeline.evaluation.split import training_events
 from isrf_pipeline.graphs.profiles import history_profiles
+from isrf_pipeline.interests.chosen import load_model
 from isrf_pipeline.interests.histories import coded_histories, item_codes
 from isrf_pipeline.interests.inputs import ReferenceClients, group_after_rounds
 from isrf_pipeline.interests.model import load_interest_model
-from isrf_pipeline.interests.propagation import FusionWeights
 from isrf_pipeline.interests.ranking import rank_items
+from isrf_pipeline.interests.reranking import Reranking
 from isrf_pipeline.interests.rounds import with_group
 from isrf_pipeline.lake import tables
 from isrf_pipeline.stages.context import StageContext
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def ranked_lists(
-    ctx: StageContext, events: DataFrame, excluded: DataFrame, only_available: bool
+    ctx: StageContext, events: DataFrame, excluded: DataFrame, only_available: bool, at_last_event: bool
 ) -> DataFrame:
     """Rank items for every client of the lake from the given events.
 
@@ -35,6 +38,9 @@ def ranked_lists(
         user_id, item_id: what a client's list must not hold.
     only_available
         Leave out items that are not available.
+    at_last_event
+        Whether a client's list is for the day of his last event instead of for this night: what sold later is then
+        not known, as befits lists that are measured.
 
     Returns
     -------
@@ -46,10 +52,13 @@ def ranked_lists(
     settings = ctx.settings
     training = training_events(ctx.read(tables.INTERACTIONS), settings.split)
     features = ctx.read(tables.ITEM_FEATURES)
-    model = load_interest_model(ctx.read(tables.ITEMS), features, ctx.read(tables.EDGES), training)
+    chosen = load_model(ctx)
+    model = dataclasses.replace(
+        load_interest_model(ctx.read(tables.ITEMS), features, ctx.read(tables.EDGES), training),
+        sequence=chosen.sequence,
+    )
     shared = ctx.spark.sparkContext.broadcast(model)
     codes = item_codes(ctx.spark, model.item_ids)
-    chosen = chosen_settings(ctx)
 
     histories = coded_histories(events, codes).persist()
     text = ctx.read(tables.USER_FEATURES).where("embedding IS NOT NULL").select("user_id", "embedding")
@@ -62,7 +71,8 @@ def ranked_lists(
         coded_histories(training, codes).persist(),
         lambda round_: stored.where(F.col("round") == round_).select("user_id", "embedding"),
     )
-    group = group_after_rounds(histories, profiles, reference, chosen[0], shared, settings)
+    group = group_after_rounds(histories, profiles, reference, chosen.round, shared, settings)
+    tonight = F.lit((ctx.run_date - datetime.date(1970, 1, 1)).days)
     no_codes = F.array().cast("array<int>")
     excluded_codes = (
         excluded.join(F.broadcast(codes), "item_id")
@@ -79,39 +89,22 @@ def ranked_lists(
                 "codes": F.coalesce("codes", no_codes),
                 "weights": F.coalesce("weights", F.array().cast("array<float>")),
                 "excluded": F.coalesce("excluded", no_codes),
+                "today": F.coalesce(F.try_element_at("days", F.lit(1)), tonight)
+                if at_last_event
+                else tonight,
             }
         )
     )
     return rank_items(
         with_group(everyone, group),
         shared,
-        chosen[1],
+        chosen.weights,
         settings.interaction_graph,
         settings.optimize,
         settings.recommend.top_n,
         only_available,
+        Reranking(chosen.ranker, settings.ranker) if chosen.ranker is not None else None,
     )
-
-
-def chosen_settings(ctx: StageContext) -> tuple[int, FusionWeights]:
-    """Round and fusion weights that optimize chose for this night, or for the newest night before it."""
-    from pyspark.sql import functions as F
-
-    from isrf_pipeline.errors import MissingTableError
-
-    row = (
-        ctx.read(tables.INTEREST_MODEL)
-        .where(F.col("run_date") <= F.lit(ctx.run_date))
-        .orderBy(F.col("run_date").desc())
-        .first()
-    )
-    if row is None:
-        raise MissingTableError(
-            tables.INTEREST_MODEL.name,
-            f"holds nothing for {ctx.run_date} or before",
-            "run the stage optimize first",
-        )
-    return row["round"], FusionWeights(row["semantic_weight"], row["implicit_weight"], row["feedback_weight"])
 
 
 def events_before_test(interactions: DataFrame, settings: Settings) -> DataFrame:

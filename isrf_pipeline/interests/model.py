@@ -7,14 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import sparse
 
 from isrf_pipeline.concurrent_actions import run_together
-from isrf_pipeline.interests.histories import item_codes
+from isrf_pipeline.interests.histories import coded_histories, item_codes
+from isrf_pipeline.ranker.facts import ItemFacts, log_prices, names_to_codes, past_sales
+from isrf_pipeline.sequences.model import SequenceModel
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+#: Stands between the parts of a category path.
+_STEP = "\x1f"
+_FACTS = ("brand", "category", "department", "price")
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,10 @@ class InterestModel:
         (items,) number of clients with the item in their training events.
     available
         (items,) whether the item may be recommended.
+    facts
+        What the ranker knows of them beside, or None where nothing is ranked by it.
+    sequence
+        The trained sequence model, or None where there is none.
     """
 
     item_ids: NDArray[np.str_]
@@ -45,6 +56,8 @@ class InterestModel:
     embeddings: NDArray[np.float32]
     popularity: NDArray[np.float32]
     available: NDArray[np.bool_]
+    facts: ItemFacts | None = None
+    sequence: SequenceModel | None = None
 
     @property
     def n_items(self) -> int:
@@ -71,12 +84,25 @@ def load_interest_model(
     edges
         graph.edges; only its item-item relations are used.
     training
-        Training events, for popularity.
+        Training events, for popularity and sales.
+
+    Returns
+    -------
+    InterestModel
+        Without a sequence model.
     """
     from pyspark.sql import functions as F
 
     described = items.join(features.select("item_id", "embedding"), "item_id").select(
-        "item_id", "available", "embedding"
+        "item_id",
+        "available",
+        "embedding",
+        "brand",
+        F.concat_ws(_STEP, "categories").alias("category"),
+        F.concat_ws(_STEP, F.slice("categories", 1, F.greatest(F.size("categories") - 1, F.lit(0)))).alias(
+            "department"
+        ),
+        "price",
     )
     clients_of = training.groupBy("item_id").agg(F.count_distinct("user_id").alias("clients"))
     rows, counts = run_together(described.toArrow, clients_of.toArrow)
@@ -95,7 +121,15 @@ def load_interest_model(
             for relation in ("followed_by", "similar_meaning")
         )
     )
-    return InterestModel(ids, followed, semantic, embeddings, popularity, available)
+    named = {name: rows.column(name).take(pa.array(order)).to_pylist() for name in _FACTS}
+    facts = ItemFacts(
+        names_to_codes(named["brand"]),
+        names_to_codes(named["category"]),
+        names_to_codes(named["department"]),
+        log_prices(named["price"]),
+        past_sales(coded_histories(training, coded), len(ids)),
+    )
+    return InterestModel(ids, followed, semantic, embeddings, popularity, available, facts)
 
 
 def sorted_item_ids(item_ids: list[str]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
@@ -107,8 +141,6 @@ def sorted_item_ids(item_ids: list[str]) -> tuple[NDArray[np.str_], NDArray[np.i
 
 def embedding_matrix(column: object) -> NDArray[np.float32]:
     """Turn an Arrow column of equally long float lists into a (rows, dimensions) float32 matrix; null is zeros."""
-    import pyarrow as pa
-
     lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     assert isinstance(lists, pa.Array)
     present = np.array(lists.is_valid().to_numpy(zero_copy_only=False), dtype=bool)

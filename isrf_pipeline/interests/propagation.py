@@ -27,11 +27,14 @@ class FusionWeights:
         Weight of group interest against explicit interest.
     feedback
         Weight of group interest as further input of explicit propagation.
+    sequence
+        Weight of what the sequence model expects next.
     """
 
     semantic: float
     implicit: float
     feedback: float
+    sequence: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -52,21 +55,25 @@ class ScoreParts:
 
 @dataclass(frozen=True)
 class BlockInterests:
-    """What is known of a block of clients; each a (clients, items) float32 sparse matrix.
+    """What is known of a block of clients; each a (clients, items) float32 matrix.
 
     Attributes
     ----------
     history
-        Recency-weighted history.
+        Recency-weighted history, sparse.
     group
-        Group interest, largest value of a row 1.
+        Group interest, largest value of a row 1, sparse.
     group_head
-        The strongest items of it, which are fed back: the tail is long and says little.
+        The strongest items of it, which are fed back: the tail is long and says little. Sparse.
+    sequence
+        What the sequence model expects next, as a probability divided by its largest, dense; None without the model.
+        Zero for clients without a history.
     """
 
     history: sparse.csr_matrix
     group: sparse.csr_matrix
     group_head: sparse.csr_matrix
+    sequence: NDArray[np.float32] | None = None
 
 
 def rows_to_csr(codes: pa.ListArray, values: NDArray[np.float32], n_items: int) -> sparse.csr_matrix:
@@ -139,6 +146,8 @@ def score_parts(interests: BlockInterests, model: InterestModel, weights: Fusion
         scale = weight / np.maximum((own + passed_on).max(axis=1, keepdims=True), 1e-9)
         explicit += own * scale
         implicit += passed_on * scale
+    if weights.sequence and interests.sequence is not None:
+        explicit += weights.sequence * interests.sequence
     if weights.implicit:
         implicit += weights.implicit * interests.group.toarray()
     implicit += POPULARITY_PRIOR * model.popularity / max(float(model.popularity.max(initial=0)), 1.0)

@@ -211,7 +211,24 @@ INTEREST_MODEL = Table(
         _required("implicit_weight", "double", "Weight of implicit interest"),
         _required("semantic_weight", "double", "Weight of edges of meaning within explicit interest"),
         _required("feedback_weight", "double", "Weight of group interest as input of explicit propagation"),
+        _required("sequence_weight", "double", "Weight of the sequence model within explicit interest"),
+        _required(
+            "ranked_by",
+            "string",
+            "fusion (fixed weights) or ranker (learned), whichever validation preferred",
+        ),
         _required("validation_ndcg", "double", "NDCG@10 on validation events with these settings"),
+    ),
+)
+
+INTEREST_PARAMETERS = Table(
+    "interests.parameters",
+    "One trained part of the model",
+    ("run_date", "part"),
+    (
+        _RUN_DATE,
+        _required("part", "string", "sequence (arrays as npz) or ranker (trees in LightGBM's text format)"),
+        _required("content", "binary", "The part itself"),
     ),
 )
 
@@ -370,6 +387,7 @@ ALL_TABLES: dict[str, Table] = {
         SIMILARITY,
         PROFILES,
         INTEREST_MODEL,
+        INTEREST_PARAMETERS,
         RECOMMENDATIONS,
         RELATED_ITEMS,
         SEGMENTS,

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from isrf_pipeline.embedding.fields import FIELD_COLUMNS, field_weights
+from isrf_pipeline.embedding.fields import FIELD_COLUMNS
 from isrf_pipeline.evaluation.split import training_events
+from isrf_pipeline.graphs.followed import followed_graph
 from isrf_pipeline.graphs.interaction import graph_vertices, interaction_edges, item_edges
-from isrf_pipeline.graphs.item_model import (
-    kernel_factor,
-    semantic_neighbours,
-    solve_closed_form,
-    transition_graph,
-)
-from isrf_pipeline.graphs.moments import sequence_moments
+from isrf_pipeline.graphs.item_model import semantic_neighbours
 from isrf_pipeline.graphs.statistics import graph_statistics
 from isrf_pipeline.interests.histories import coded_histories, item_codes
 from isrf_pipeline.interests.model import embedding_matrix, sorted_item_ids
 from isrf_pipeline.lake import tables
-from isrf_pipeline.logs import log_event
 from isrf_pipeline.stages.context import Stage, StageContext
 
 
 def run(ctx: StageContext) -> None:
     """Build vertices and edges, store them, and record their statistics."""
-    from pyspark.sql import functions as F
-
     settings = ctx.settings.interaction_graph
     items, clients = ctx.read(tables.ITEMS), ctx.read(tables.CLIENTS)
     training = training_events(ctx.read(tables.INTERACTIONS), ctx.settings.split)
@@ -32,23 +24,8 @@ def run(ctx: StageContext) -> None:
     )
     item_ids, order = sorted_item_ids(features.column("item_id").to_pylist())
     embeddings = embedding_matrix(features.column("embedding"))[order]
-    weights = field_weights(ctx.settings.embedding)
-
-    oldest_first = coded_histories(training, item_codes(ctx.spark, item_ids)).withColumn(
-        "codes", F.reverse("codes")
-    )
-    moments = sequence_moments(oldest_first, len(item_ids), settings)
-    if len(item_ids) <= settings.max_dense_items:
-        kernel = kernel_factor(
-            [
-                (embedding_matrix(features.column(column))[order], weights[field])
-                for field, column in FIELD_COLUMNS.items()
-            ]
-        )
-        followed = solve_closed_form(moments, kernel, settings)
-    else:
-        log_event("closed form skipped", items=len(item_ids), limit=settings.max_dense_items)
-        followed = transition_graph(moments, settings)
+    histories = coded_histories(training, item_codes(ctx.spark, item_ids))
+    followed = followed_graph(histories, features, order, ctx.settings)
     similar = semantic_neighbours(embeddings, settings.semantic_neighbours)
 
     edges = (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from isrf_pipeline.errors import QualityGateError
 from isrf_pipeline.evaluation.memory import PeakMemory
-from isrf_pipeline.evaluation.metrics import ranking_metrics
+from isrf_pipeline.evaluation.metrics import accuracy
 from isrf_pipeline.evaluation.peers import PEERS
+from isrf_pipeline.evaluation.slices import client_slices
 from isrf_pipeline.evaluation.split import test_events, training_events
 from isrf_pipeline.interests.lists import events_before_test, ranked_lists
 from isrf_pipeline.lake import tables
@@ -32,10 +33,9 @@ def run(ctx: StageContext) -> None:
         lists = (
             delivered
             if settings.recommend.input == "before_test"
-            else ranked_lists(ctx, before, known, only_available=False)
+            else ranked_lists(ctx, before, known, only_available=False, at_last_event=True)
         )
-        for metric, value in ranking_metrics(lists, held_out).items():
-            values[f"isrf.{metric}", "all"] = value
+        systems = {"isrf": lists.persist()}
         asked = held_out.select("user_id")
         training = (
             training_events(interactions, settings.split).select("user_id", "item_id").distinct().persist()
@@ -44,11 +44,11 @@ def run(ctx: StageContext) -> None:
             with PeakMemory() as memory:
                 peer = PEERS[name](training, known, asked, settings.recommend.top_n, settings.evaluation)
             values[f"{name}.peak_rss_mb", "all"] = memory.peak_mb
-            for metric, value in ranking_metrics(peer.lists, held_out).items():
-                values[f"{name}.{metric}", "all"] = value
             for step, seconds in peer.wall_seconds.items():
                 values[f"{name}.wall_seconds", step] = seconds
-            peer.lists.unpersist()
+            systems[name] = peer.lists
+        judged = client_slices(held_out, known, training, ctx.read(tables.ITEMS))
+        values |= accuracy(systems, judged)
 
     coverage = delivered.select("user_id").distinct().count() / max(clients.count(), 1)
     values["coverage_clients", "all"] = coverage
@@ -76,6 +76,7 @@ STAGE = Stage(
         tables.EDGES,
         tables.PROFILES,
         tables.INTEREST_MODEL,
+        tables.INTEREST_PARAMETERS,
     ),
     writes=(tables.METRICS,),
     run=run,

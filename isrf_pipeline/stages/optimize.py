@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.config import Settings
+from isrf_pipeline.embedding.fields import FIELD_COLUMNS
 from isrf_pipeline.evaluation.split import training_events, validation_events
+from isrf_pipeline.graphs.followed import followed_graph
 from isrf_pipeline.graphs.similarity import top_similar_packed
+from isrf_pipeline.interests.chosen import ChosenModel, store_model
+from isrf_pipeline.interests.earlier import earlier_histories, earlier_knowledge, earlier_model
 from isrf_pipeline.interests.histories import coded_histories, item_codes
 from isrf_pipeline.interests.implicit import group_interest
 from isrf_pipeline.interests.inputs import profiles_in_round
-from isrf_pipeline.interests.model import InterestModel, load_interest_model
+from isrf_pipeline.interests.model import InterestModel, load_interest_model, sorted_item_ids
 from isrf_pipeline.interests.propagation import FusionWeights
+from isrf_pipeline.interests.ranker_training import reranked_ndcg, train_ranker
 from isrf_pipeline.interests.ranking import held_out_ndcg
+from isrf_pipeline.interests.reranking import Reranking
 from isrf_pipeline.interests.rounds import Guidance, mean_alignment, mean_neighbour_overlap, with_group
 from isrf_pipeline.lake import tables
 from isrf_pipeline.logs import log_event
+from isrf_pipeline.ranker.model import Ranker
+from isrf_pipeline.sequences.fitting import fit_sequences
+from isrf_pipeline.sequences.model import SequenceModel
 from isrf_pipeline.stages.context import Stage, StageContext
 
 if TYPE_CHECKING:
@@ -33,9 +43,12 @@ def run(ctx: StageContext) -> None:
     model = load_interest_model(
         ctx.read(tables.ITEMS), ctx.read(tables.ITEM_FEATURES), ctx.read(tables.EDGES), training
     )
-    shared = ctx.spark.sparkContext.broadcast(model)
     codes = item_codes(ctx.spark, model.item_ids)
     histories = coded_histories(training, codes).persist()
+    sequences = _train_sequences(ctx, histories, model)
+    if sequences is not None:
+        model = dataclasses.replace(model, sequence=sequences[1])
+    shared = ctx.spark.sparkContext.broadcast(model)
     targets = (
         validation_events(interactions, settings.split)
         .select("user_id", "item_id")
@@ -55,6 +68,7 @@ def run(ctx: StageContext) -> None:
     options = fusion_options(settings)
 
     fed_back: DataFrame | None = None
+    measured: dict[int, DataFrame] = {}
     metrics: dict[tuple[str, str], float] = {}
     results: list[tuple[float, int, FusionWeights]] = []
     for round_ in range(settings.optimize.rounds + 1):
@@ -71,11 +85,16 @@ def run(ctx: StageContext) -> None:
             )
         # Everybody's group interest is needed only where a next round is fed with it.
         group = _group(_of(judges, neighbours, "src"), histories, model, settings)
-        inputs = with_group(_of(judges, histories), group).withColumn("excluded", F.col("codes")).persist()
+        inputs = (
+            with_group(_of(judges, histories), group)
+            .withColumns({"excluded": F.col("codes"), "today": F.col("days")[0]})
+            .persist()
+        )
         metrics["round.alignment", f"round={round_}"] = mean_alignment(inputs, shared, guidance)
         if measurable:
+            measured[round_] = inputs.join(targets, "user_id").localCheckpoint()
             values = held_out_ndcg(
-                inputs.join(targets, "user_id"),
+                measured[round_],
                 shared,
                 options,
                 settings.interaction_graph,
@@ -99,21 +118,67 @@ def run(ctx: StageContext) -> None:
             break
 
     value, chosen_round, weights = choose(results, settings)
-    row = (ctx.run_date, chosen_round, weights.implicit, weights.semantic, weights.feedback, value)
-    ctx.write(tables.INTEREST_MODEL, ctx.spark.createDataFrame([row], tables.INTEREST_MODEL.ddl()))
+    ranker = None
+    if settings.ranker.enabled and measurable:
+        earlier = sequences[0] if sequences is not None else None
+        ranker, found = _trained_ranker(ctx, histories, model, earlier, chosen_round, weights)
+        metrics |= {(f"ranker.{name}", "all"): number for name, number in found.items()}
+        if ranker is not None:
+            reranking = Reranking(ranker, settings.ranker)
+            reranked = reranked_ndcg(measured[chosen_round], shared, weights, reranking, settings)
+            metrics["ranker.validation_ndcg@10", "all"] = reranked
+            if reranked > value * (1 + settings.ranker.min_gain):
+                value = reranked
+            else:
+                ranker = None
+                log_event("ranker_left_out", fusion=value, ranker=reranked)
+    chosen = ChosenModel(chosen_round, weights, model.sequence, ranker)
+    store_model(ctx, chosen, value)
     ctx.write_metrics("optimize", metrics)
     shared.unpersist()
+
+
+def _train_sequences(
+    ctx: StageContext, histories: DataFrame, model: InterestModel
+) -> tuple[SequenceModel, SequenceModel] | None:
+    """The sequence model before each client's last training event and after all; None where it is switched off."""
+    if not ctx.settings.sequence.enabled or histories.isEmpty():
+        return None
+    meaning = ctx.spark.sparkContext.broadcast(model.embeddings)
+    trained = fit_sequences(histories, meaning, ctx.settings.sequence)
+    meaning.unpersist()
+    return trained
+
+
+def _trained_ranker(
+    ctx: StageContext,
+    histories: DataFrame,
+    model: InterestModel,
+    sequence: SequenceModel | None,
+    chosen_round: int,
+    weights: FusionWeights,
+) -> tuple[Ranker | None, dict[str, float]]:
+    before = earlier_histories(histories).persist()
+    features = ctx.read(tables.ITEM_FEATURES).select("item_id", *FIELD_COLUMNS.values()).toArrow()
+    _, order = sorted_item_ids(features.column("item_id").to_pylist())
+    followed = followed_graph(before, features, order, ctx.settings)
+    shared = ctx.spark.sparkContext.broadcast(earlier_model(model, before, followed, sequence))
+    earlier = earlier_knowledge(before, shared, chosen_round, ctx.settings)
+    trained = train_ranker(earlier.inputs, shared, weights, ctx.settings)
+    shared.unpersist()
+    return trained
 
 
 def fusion_options(settings: Settings) -> list[FusionWeights]:
     """All fusion weights among which validation chooses, plainest first."""
     optimize = settings.optimize
     return [
-        FusionWeights(semantic, implicit, feedback)
-        for implicit, semantic, feedback in itertools.product(
+        FusionWeights(semantic, implicit, feedback, sequence)
+        for implicit, semantic, feedback, sequence in itertools.product(
             sorted(optimize.implicit_weights),
             sorted(optimize.semantic_weights),
             sorted({0.0, optimize.feedback}),
+            sorted(optimize.sequence_weights) if settings.sequence.enabled else [0.0],
         )
     ]
 
@@ -222,6 +287,6 @@ STAGE = Stage(
         tables.PROFILES,
         tables.SIMILARITY,
     ),
-    writes=(tables.PROFILES, tables.SIMILARITY, tables.INTEREST_MODEL),
+    writes=(tables.PROFILES, tables.SIMILARITY, tables.INTEREST_MODEL, tables.INTEREST_PARAMETERS),
     run=run,
 )

@@ -20,14 +20,14 @@ def run(ctx: StageContext) -> None:
     items, features = ctx.read(tables.ITEMS), ctx.read(tables.ITEM_FEATURES)
     if settings.input == "before_test":
         events = events_before_test(interactions, ctx.settings)
-        excluded, only_available = events.select("user_id", "item_id"), False
+        excluded, only_available, at_last_event = events.select("user_id", "item_id"), False, True
     else:
         events = interactions
         excluded = interactions.where(F.col("event_type").isin(settings.exclude_seen)).select(
             "user_id", "item_id"
         )
-        only_available = settings.only_available
-    lists = ranked_lists(ctx, events, excluded, only_available)
+        only_available, at_last_event = settings.only_available, False
+    lists = ranked_lists(ctx, events, excluded, only_available, at_last_event)
     members = ctx.read(tables.SEGMENT_MEMBERS).where(F.col("run_date") == F.lit(ctx.run_date))
     delivered = with_reasons(lists, items, features).join(
         members.select("user_id", "segment_id"), "user_id", "left"
@@ -58,6 +58,7 @@ STAGE = Stage(
         tables.EDGES,
         tables.PROFILES,
         tables.INTEREST_MODEL,
+        tables.INTEREST_PARAMETERS,
         tables.SEGMENT_MEMBERS,
     ),
     writes=(tables.RECOMMENDATIONS, tables.RELATED_ITEMS, tables.HERO_ITEMS, tables.AUDIENCES),

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from isrf_pipeline.config.settings import EvaluationSettings
-from isrf_pipeline.evaluation.metrics import ranking_metrics
+from isrf_pipeline.evaluation.metrics import accuracy
 from isrf_pipeline.evaluation.peers import mllib_als_lists, popularity_lists
+from isrf_pipeline.evaluation.slices import client_slices
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -21,26 +22,63 @@ def known_items(spark: SparkSession) -> DataFrame:
     return spark.createDataFrame(pairs, "user_id string, item_id string")
 
 
+LISTS = "user_id string, rank int, item_id string"
+
+
+def judged(spark: SparkSession, rows: list[tuple[str, str, list[str]]]) -> DataFrame:
+    return spark.createDataFrame(rows, "user_id string, item_id string, slices array<string>")
+
+
 def test_metrics_by_hand(spark: SparkSession) -> None:
     lists = spark.createDataFrame(
-        [("u1", 1, "x"), ("u1", 2, "y"), ("u2", 6, "y"), ("u2", 1, "z"), ("u9", 1, "y")],
-        "user_id string, rank int, item_id string",
+        [("u1", 1, "x"), ("u1", 2, "y"), ("u2", 6, "y"), ("u2", 1, "z"), ("u9", 1, "y")], LISTS
     )
     # u1 finds y at place 2, u2 at place 6, u3 has no list and counts as a miss; u9 is not asked for.
-    held_out = spark.createDataFrame(
-        [("u1", "y"), ("u2", "y"), ("u3", "y")], "user_id string, item_id string"
+    clients = judged(spark, [("u1", "y", ["all", "few"]), ("u2", "y", ["all"]), ("u3", "y", ["all"])])
+    found = accuracy({"ours": lists}, clients)
+    assert found["ours.HR@5", "all"] == pytest.approx(1 / 3)
+    assert found["ours.HR@10", "all"] == pytest.approx(2 / 3)
+    assert found["ours.NDCG@5", "all"] == pytest.approx(1 / math.log2(3) / 3)
+    assert found["ours.NDCG@10", "all"] == pytest.approx((1 / math.log2(3) + 1 / math.log2(7)) / 3)
+    assert found["ours.MRR@10", "all"] == pytest.approx((1 / 2 + 1 / 6) / 3)
+    assert found["ours.NDCG@10", "few"] == pytest.approx(1 / math.log2(3))
+
+
+def test_systems_are_compared_client_by_client(spark: SparkSession) -> None:
+    # Of 400 clients each finds the item with ours; every second also with theirs: the difference is .5 everywhere.
+    names = [f"u{k}" for k in range(400)]
+    ours = spark.createDataFrame([(name, 1, "y") for name in names], LISTS)
+    theirs = spark.createDataFrame([(name, 1, "y") for name in names[::2]], LISTS)
+    clients = judged(spark, [(name, "y", ["all"]) for name in names])
+    found = accuracy({"ours": ours, "theirs": theirs}, clients)
+    assert found["ours_over_theirs.NDCG@10", "all"] == pytest.approx(0.5)
+    # Standard error sqrt(.25 / 400) = .025, so the interval reaches .049 to each side.
+    assert found["ours_over_theirs.NDCG@10.low", "all"] == pytest.approx(0.451, abs=0.01)
+    assert found["ours_over_theirs.NDCG@10.high", "all"] == pytest.approx(0.549, abs=0.01)
+    again = accuracy({"ours": ours.repartition(3), "theirs": theirs}, clients.repartition(3))
+    assert again["ours_over_theirs.NDCG@10.low", "all"] == pytest.approx(
+        found["ours_over_theirs.NDCG@10.low", "all"], abs=1e-9
     )
-    found = ranking_metrics(lists, held_out)
-    assert found["HR@5"] == pytest.approx(1 / 3)
-    assert found["HR@10"] == pytest.approx(2 / 3)
-    assert found["NDCG@5"] == pytest.approx(1 / math.log2(3) / 3)
-    assert found["NDCG@10"] == pytest.approx((1 / math.log2(3) + 1 / math.log2(7)) / 3)
-    assert found["MRR@10"] == pytest.approx((1 / 2 + 1 / 6) / 3)
 
 
-def test_metrics_of_nothing_are_zero(spark: SparkSession) -> None:
-    empty = spark.createDataFrame([], "user_id string, rank int, item_id string")
-    assert set(ranking_metrics(empty, empty.select("user_id", "item_id")).values()) == {0.0}
+def test_metrics_of_nothing_are_absent(spark: SparkSession) -> None:
+    assert accuracy({"ours": spark.createDataFrame([], LISTS)}, judged(spark, [])) == {}
+
+
+def test_slices_by_hand(spark: SparkSession) -> None:
+    pairs = "user_id string, item_id string"
+    training = spark.createDataFrame([("u1", "a"), ("u1", "b"), *(("u2", item) for item in "abcdefg")], pairs)
+    items = spark.createDataFrame(
+        [("a", ["x", "y"]), ("b", ["x", "y"]), ("c", ["x", "z"]), ("n", ["x", "w"]), ("e", [])],
+        "item_id string, categories array<string>",
+    )
+    held_out = spark.createDataFrame([("u1", "c"), ("u2", "n"), ("u3", "e")], pairs)
+    rows = client_slices(held_out, training, training, items).collect()
+    found = {row["user_id"]: set(row["slices"]) for row in rows}
+    assert found["u1"] == {"all", "history<=3", "item<=5", "category new"}
+    assert found["u2"] == {"all", "history>6", "item unseen", "category new"}
+    # Where the category is not known nothing is said about it.
+    assert found["u3"] == {"all", "history<=3", "item<=5"}
 
 
 def test_popularity_leaves_out_what_a_client_has(spark: SparkSession) -> None:

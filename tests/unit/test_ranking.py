@@ -11,8 +11,9 @@ from scipy import sparse
 
 from isrf_pipeline.config.settings import InteractionGraphSettings, OptimizeSettings
 from isrf_pipeline.interests import propagation, ranking
+from isrf_pipeline.interests.blocks import scored_blocks
 from isrf_pipeline.interests.model import InterestModel, embedding_matrix, sorted_item_ids
-from isrf_pipeline.interests.propagation import FusionWeights, score_parts
+from isrf_pipeline.interests.propagation import FusionWeights
 
 GRAPH = InteractionGraphSettings(window=2, decay=0.5)
 OPTIMIZE = OptimizeSettings()
@@ -55,9 +56,8 @@ def block(
 def listed(
     rows: pa.RecordBatch, weights: FusionWeights, only_available: bool = False
 ) -> list[dict[str, object]]:
-    interests = ranking.block_interests(rows, model(), GRAPH, OPTIMIZE)
-    parts = score_parts(interests, model(), weights)
-    return ranking._ranked_block(rows, parts, model(), weights, GRAPH, 5, only_available).to_pylist()
+    (scored,) = scored_blocks(iter([rows]), model(), weights, GRAPH, OPTIMIZE, only_available)
+    return ranking.ranked_block(scored, model(), weights, GRAPH, 5).to_pylist()
 
 
 def test_explicit_scores_by_hand() -> None:

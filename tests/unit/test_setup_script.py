@@ -194,6 +194,14 @@ def test_a_missing_libnuma_is_refused_on_cpu_machines_only(machine: Machine) -> 
     assert machine.set_up("--check", ISRF_MACHINE="gpu").returncode == 0
 
 
+def test_a_missing_libgomp_is_refused(machine: Machine) -> None:
+    machine.fake(
+        "python3.11",
+        'if [[ "$2" == *version_info* ]]; then echo 3.11; fi; [[ "$2" != *libgomp* ]]',
+    )
+    assert "libgomp" in machine.refused()
+
+
 def test_a_full_disk_is_refused(machine: Machine) -> None:
     machine.fake("df", DISK.format(3 * GIB_IN_KIB))
     line = machine.refused()

@@ -1,0 +1,106 @@
+"""The model as validation chose it: stored by optimize, loaded by whoever computes lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from isrf_pipeline.errors import MissingTableError
+from isrf_pipeline.interests.propagation import FusionWeights
+from isrf_pipeline.lake import tables
+from isrf_pipeline.ranker.model import Ranker
+from isrf_pipeline.sequences.model import SequenceModel
+from isrf_pipeline.stages.context import StageContext
+
+if TYPE_CHECKING:
+    from pyspark.sql import Row
+
+
+@dataclass(frozen=True)
+class ChosenModel:
+    """What lists are computed with beside the graphs.
+
+    Attributes
+    ----------
+    round
+        Round of optimization whose user graph is used.
+    weights
+        Of the fixed fusion.
+    sequence
+        The sequence model, or None without one.
+    ranker
+        The ranker, or None where the fixed fusion ranks.
+    """
+
+    round: int
+    weights: FusionWeights
+    sequence: SequenceModel | None
+    ranker: Ranker | None
+
+
+def store_model(ctx: StageContext, model: ChosenModel, validation_ndcg: float) -> None:
+    """Store the night's model.
+
+    Parameters
+    ----------
+    ctx
+        The stage optimize.
+    model
+        What validation chose.
+    validation_ndcg
+        NDCG@10 that it reached there, 0 where nothing could be measured.
+    """
+    weights = model.weights
+    row = (
+        ctx.run_date,
+        model.round,
+        weights.implicit,
+        weights.semantic,
+        weights.feedback,
+        weights.sequence,
+        "fusion" if model.ranker is None else "ranker",
+        validation_ndcg,
+    )
+    parts = []
+    if model.sequence is not None:
+        parts.append((ctx.run_date, "sequence", model.sequence.to_bytes()))
+    if model.ranker is not None:
+        parts.append((ctx.run_date, "ranker", model.ranker.text.encode()))
+    ctx.write_together(
+        (tables.INTEREST_MODEL, ctx.spark.createDataFrame([row], tables.INTEREST_MODEL.ddl())),
+        (tables.INTEREST_PARAMETERS, ctx.spark.createDataFrame(parts, tables.INTEREST_PARAMETERS.ddl())),
+    )
+
+
+def load_model(ctx: StageContext) -> ChosenModel:
+    """Model that optimize chose for this night, or for the newest night before it.
+
+    Raises
+    ------
+    MissingTableError
+        If there is none.
+    """
+    from pyspark.sql import functions as F
+
+    row: Row | None = (
+        ctx.read(tables.INTEREST_MODEL)
+        .where(F.col("run_date") <= F.lit(ctx.run_date))
+        .orderBy(F.col("run_date").desc())
+        .first()
+    )
+    if row is None:
+        raise MissingTableError(
+            tables.INTEREST_MODEL.name,
+            f"holds nothing for {ctx.run_date} or before",
+            "run the stage optimize first",
+        )
+    stored = ctx.read(tables.INTEREST_PARAMETERS).where(F.col("run_date") == F.lit(row["run_date"]))
+    parts = {part["part"]: bytes(part["content"]) for part in stored.collect()}
+    return ChosenModel(
+        row["round"],
+        FusionWeights(
+            row["semantic_weight"], row["implicit_weight"], row["feedback_weight"], row["sequence_weight"]
+        ),
+        SequenceModel.from_bytes(parts["sequence"]) if "sequence" in parts else None,
+        Ranker(parts["ranker"].decode()) if "ranker" in parts else None,
+    )

@@ -1,0 +1,173 @@
+"""What was known before each client's last training event: the ranker learns to foresee that event from it.
+
+Every statistic is built anew without these events, so that nothing the ranker learns from has seen its label.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from isrf_pipeline.config import Settings
+from isrf_pipeline.graphs.similarity import top_similar_packed
+from isrf_pipeline.interests.implicit import group_interest
+from isrf_pipeline.interests.inputs import ReferenceClients, group_after_rounds, profiles_in_round
+from isrf_pipeline.interests.model import InterestModel
+from isrf_pipeline.interests.propagation import history_matrix
+from isrf_pipeline.interests.rounds import PROFILE_SCHEMA, with_group
+from isrf_pipeline.ranker.facts import past_sales
+from isrf_pipeline.sequences.model import SequenceModel
+
+if TYPE_CHECKING:
+    from pyspark import Broadcast
+    from pyspark.sql import DataFrame
+    from scipy import sparse
+
+
+@dataclass(frozen=True)
+class EarlierKnowledge:
+    """The state before each client's last training event.
+
+    Attributes
+    ----------
+    model
+        Broadcast item model of that state.
+    inputs
+        Clients that the ranker learns from: user_id, codes, weights, group_codes, group_values, excluded, today and
+        target (int: code of the item that came next).
+    """
+
+    model: Broadcast[InterestModel]
+    inputs: DataFrame
+
+
+def earlier_histories(histories: DataFrame) -> DataFrame:
+    """Histories without their newest item, which becomes the column target; clients with one item are left out.
+
+    Parameters
+    ----------
+    histories
+        user_id, codes, weights, days, newest first.
+    """
+    from pyspark.sql import functions as F
+
+    rest = F.size("codes") - 1
+    return histories.where(rest > 0).select(
+        "user_id",
+        *(F.slice(name, F.lit(2), rest).alias(name) for name in ("codes", "weights", "days")),
+        F.col("codes")[0].alias("target"),
+    )
+
+
+def earlier_model(
+    model: InterestModel,
+    histories: DataFrame,
+    followed: sparse.csr_matrix,
+    sequence: SequenceModel | None,
+) -> InterestModel:
+    """The item model as it was: its edges, popularity and sales out of ``histories``; meaning does not change.
+
+    Parameters
+    ----------
+    model
+        The item model of all training events.
+    histories
+        See :func:`earlier_histories`.
+    followed
+        Item-item edges learned from them.
+    sequence
+        Sequence model trained on them.
+    """
+    from pyspark.sql import functions as F
+
+    assert model.facts is not None
+    counts = histories.select(F.explode("codes").alias("code")).groupBy("code").count().toArrow()
+    popularity = np.zeros(model.n_items, np.float32)
+    popularity[counts.column("code").to_numpy()] = counts.column("count").to_numpy()
+    facts = dataclasses.replace(model.facts, sales=past_sales(histories, model.n_items))
+    return dataclasses.replace(
+        model, followed=followed, popularity=popularity, sequence=sequence, facts=facts
+    )
+
+
+def earlier_knowledge(
+    histories: DataFrame, model: Broadcast[InterestModel], chosen_round: int, settings: Settings
+) -> EarlierKnowledge:
+    """Inputs of the clients that the ranker learns from, after the rounds that validation chose.
+
+    Clients are compared by their items alone: interest texts were written from all training events.
+
+    Parameters
+    ----------
+    histories
+        See :func:`earlier_histories`.
+    model
+        See :func:`earlier_model`, broadcast.
+    chosen_round
+        Round of optimization whose group interest is used.
+    settings
+        Of the run.
+    """
+    from pyspark.sql import functions as F
+
+    everybody = _plain_profiles(histories, model, settings.user_graph.history_decay).persist()
+
+    def profiles_of(round_: int) -> DataFrame:
+        fed_back = None
+        if round_ > 1:
+            before = profiles_of(round_ - 1).persist()
+            graph = settings.user_graph
+            neighbours = top_similar_packed(before, before, graph.neighbours, graph.block_users)
+            fed_back = group_interest(
+                neighbours, histories, model.value.popularity, graph.sharpness, settings.recommend.candidates
+            )
+        return profiles_in_round(histories, everybody, fed_back, round_, model, settings)
+
+    drawn = (
+        histories.orderBy(F.xxhash64("user_id"), "user_id").limit(settings.ranker.clients).localCheckpoint()
+    )
+    group = group_after_rounds(
+        drawn,
+        everybody.join(drawn.select("user_id"), "user_id", "left_semi"),
+        ReferenceClients(histories, profiles_of),
+        chosen_round,
+        model,
+        settings,
+    )
+    inputs = with_group(drawn, group).withColumns({"excluded": F.col("codes"), "today": F.col("days")[0]})
+    return EarlierKnowledge(model, inputs)
+
+
+def _plain_profiles(histories: DataFrame, model: Broadcast[InterestModel], decay: float) -> DataFrame:
+    """Unit profiles out of coded histories; see :func:`isrf_pipeline.graphs.profiles.history_profiles`."""
+
+    def mean(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        items = model.value
+        for batch in batches:
+            lengths = np.diff(batch.column("codes").offsets.to_numpy())
+            mixture = history_matrix(
+                batch.column("codes"),
+                batch.column("weights"),
+                items.n_items,
+                decay,
+                int(lengths.max(initial=1)),
+            )
+            vectors = mixture @ items.embeddings
+            norms = np.linalg.norm(vectors, axis=1)
+            kept = norms > 0
+            vectors = (vectors[kept] / norms[kept, None]).astype(np.float32)
+            offsets = np.arange(len(vectors) + 1, dtype=np.int32) * items.embeddings.shape[1]
+            yield pa.RecordBatch.from_arrays(
+                [
+                    batch.column("user_id").filter(pa.array(kept)),
+                    pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(vectors.ravel())),
+                ],
+                names=["user_id", "embedding"],
+            )
+
+    return histories.select("user_id", "codes", "weights").mapInArrow(mean, PROFILE_SCHEMA)
