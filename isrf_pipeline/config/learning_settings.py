@@ -14,10 +14,10 @@ class SequenceSettings(Section):
     width: int = Field(default=96, ge=8, description="Width of item vectors and of the state.")
     steps: int = Field(default=20, ge=1, description="Newest items of a history that are read.")
     epochs: int = Field(
-        default=14, ge=1, description="Passes over what precedes each client's last training event."
+        default=18, ge=1, description="Passes over what precedes each client's last training event."
     )
     further_epochs: int = Field(
-        default=5, ge=1, description="Passes over all training events that follow them."
+        default=6, ge=1, description="Passes over all training events that follow them."
     )
     batch: int = Field(default=128, ge=1, description="Histories of one step of training.")
     negatives: int = Field(default=1024, ge=1, description="Items that the true one is told from in a step.")
@@ -59,8 +59,9 @@ class RankerSettings(Section):
     min_leaf: int = Field(default=100, ge=1, description="Candidates in a leaf, at least.")
     learning_rate: float = Field(default=0.06, gt=0, description="Weight of each tree.")
     feature_fraction: float = Field(
-        default=0.8, gt=0, le=1, description="Share of the features that a tree may use."
+        default=0.5, gt=0, le=1, description="Share of the features that a tree may use."
     )
+    l2: float = Field(default=10.0, ge=0, description="Pull of the leaves' values towards 0.")
     truncation: int = Field(
         default=30, ge=1, description="Places at the top of a list whose order the trees learn."
     )

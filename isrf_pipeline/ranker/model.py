@@ -101,7 +101,7 @@ def fit_ranker(
             "num_leaves": settings.leaves,
             "min_data_in_leaf": settings.min_leaf,
             "feature_fraction": settings.feature_fraction,
-            "bagging_fraction": 1.0,
+            "lambda_l2": settings.l2,
             "seed": settings.seed,
             "deterministic": True,
             "force_row_wise": True,
