@@ -10,7 +10,6 @@ from isrf_pipeline.config.section import Section
 class SequenceSettings(Section):
     """The recurrent network that tells what comes next."""
 
-    enabled: bool = Field(default=True, description="Whether it is trained and takes part in the scores.")
     width: int = Field(default=96, ge=8, description="Width of item vectors and of the state.")
     steps: int = Field(default=20, ge=1, description="Newest items of a history that are read.")
     epochs: int = Field(

@@ -5,7 +5,7 @@ Every default that a user may want to know stands here with a description, and n
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -65,6 +65,9 @@ __all__ = [
     "SplitSettings",
     "UserGraphSettings",
 ]
+
+#: What gives items a score: two kinds of edges of the interaction graph, the sequence model, the user-similarity graph.
+Scorer = Literal["followed", "semantic", "sequence", "group"]
 
 
 class LakeSettings(Section):
@@ -198,6 +201,12 @@ class UserGraphSettings(Section):
 class OptimizeSettings(Section):
     """Iterative batch optimization."""
 
+    scorers: list[Scorer] = Field(
+        default_factory=lambda: [*get_args(Scorer)],
+        min_length=1,
+        description="Which scorers take part: both kinds of edges of the interaction graph, the sequence model, and "
+        "the group of the user-similarity graph. What is left out is not computed where nothing else needs it.",
+    )
     rounds: int = Field(
         default=2, ge=2, le=10, description="Rounds in which the two interests refine each other."
     )

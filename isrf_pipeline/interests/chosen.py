@@ -58,6 +58,7 @@ def store_model(ctx: StageContext, model: ChosenModel, validation_ndcg: float) -
         weights.semantic,
         weights.feedback,
         weights.sequence,
+        weights.followed,
         "fusion" if model.ranker is None else "ranker",
         validation_ndcg,
     )
@@ -99,7 +100,11 @@ def load_model(ctx: StageContext) -> ChosenModel:
     return ChosenModel(
         row["round"],
         FusionWeights(
-            row["semantic_weight"], row["implicit_weight"], row["feedback_weight"], row["sequence_weight"]
+            row["semantic_weight"],
+            row["implicit_weight"],
+            row["feedback_weight"],
+            row["sequence_weight"],
+            row["followed_weight"],
         ),
         SequenceModel.from_bytes(parts["sequence"]) if "sequence" in parts else None,
         Ranker(parts["ranker"].decode()) if "ranker" in parts else None,

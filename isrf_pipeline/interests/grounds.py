@@ -26,7 +26,7 @@ def because_items(
     """For each listed item the history items that add most to its explicit score, strongest first."""
     codes, values = padded_history(block, graph)
     added = np.zeros((codes.shape[1], *top.shape), np.float32)
-    for edges, weight in ((items.followed, 1.0), (items.semantic, weights.semantic)):
+    for edges, weight in ((items.followed, weights.followed), (items.semantic, weights.semantic)):
         if weight == 0 or codes.shape[1] == 0:
             continue
         by_step = np.stack([_weights_between(edges, codes[:, [step]], top) for step in range(codes.shape[1])])

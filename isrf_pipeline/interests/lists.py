@@ -103,7 +103,9 @@ def ranked_lists(
         settings.optimize,
         settings.recommend.top_n,
         only_available,
-        Reranking(chosen.ranker, settings.ranker) if chosen.ranker is not None else None,
+        Reranking(chosen.ranker, settings.ranker, settings.optimize.scorers)
+        if chosen.ranker is not None
+        else None,
     )
 
 

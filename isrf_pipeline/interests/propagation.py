@@ -29,12 +29,15 @@ class FusionWeights:
         Weight of group interest as further input of explicit propagation.
     sequence
         Weight of what the sequence model expects next.
+    followed
+        Weight of followed_by edges.
     """
 
     semantic: float
     implicit: float
     feedback: float
     sequence: float = 0.0
+    followed: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def score_parts(interests: BlockInterests, model: InterestModel, weights: Fusion
     feedback = weights.feedback * interests.group_head
     explicit = np.zeros(history.shape, np.float32)
     implicit = np.zeros(history.shape, np.float32)
-    for edges, weight in ((model.followed, 1.0), (model.semantic, weights.semantic)):
+    for edges, weight in ((model.followed, weights.followed), (model.semantic, weights.semantic)):
         if weight == 0:
             continue
         own = (history @ edges).toarray()

@@ -52,7 +52,7 @@ def train_ranker(
     def candidates_of(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         items = model.value
         for block in scored_blocks(batches, items, weights, graph, optimize):
-            candidates, features = block_candidates(block, items, graph, ranker)
+            candidates, features = block_candidates(block, items, graph, ranker, optimize.scorers)
             clients = block.rows.num_rows
             target = block.rows.column("target").to_numpy(zero_copy_only=False)
             bounds = np.searchsorted(candidates.rows, np.arange(clients + 1))

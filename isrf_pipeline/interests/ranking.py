@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -121,7 +122,7 @@ def held_out_ndcg(
                     parts = score_parts(
                         interests,
                         items,
-                        FusionWeights(option.semantic, 0.0, option.feedback, option.sequence),
+                        dataclasses.replace(option, implicit=0.0),
                     )
                     base[key] = parts.explicit + parts.implicit
                 ranks = ranks_of(base[key] + option.implicit * group, target, excluded)

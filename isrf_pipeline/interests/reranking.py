@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +19,11 @@ from isrf_pipeline.ranker.model import Ranker, explicit_shares
 
 @dataclass(frozen=True)
 class Reranking:
-    """A ranker and how its candidates are chosen."""
+    """A ranker, how its candidates are chosen, and which scorers take part."""
 
     ranker: Ranker
     settings: RankerSettings
+    scorers: Sequence[str]
 
 
 def block_candidates(
@@ -29,6 +31,7 @@ def block_candidates(
     items: InterestModel,
     graph: InteractionGraphSettings,
     settings: RankerSettings,
+    scorers: Sequence[str],
 ) -> tuple[Candidates, NDArray[np.float32]]:
     """Candidates of a block of clients and their features.
 
@@ -42,12 +45,14 @@ def block_candidates(
         Steps of the history that count.
     settings
         How many candidates.
+    scorers
+        Which scorers take part; what the others say is unknown.
     """
     assert items.facts is not None
-    scorers = scorer_matrices(block.interests, items)
+    matrices = scorer_matrices(block.interests, items, scorers)
     explicit = block.parts.explicit
     candidates = choose_candidates(
-        explicit + block.parts.implicit, scorers, block.allowed, settings.by_fusion, settings.by_scorer
+        explicit + block.parts.implicit, matrices, block.allowed, settings.by_fusion, settings.by_scorer
     )
     rows = block.rows
     codes, _ = padded_history(rows, graph)
@@ -55,7 +60,7 @@ def block_candidates(
     today = rows.column("today").to_numpy(zero_copy_only=False).astype(np.int64)
     features = candidate_features(
         candidates,
-        scorers,
+        matrices,
         explicit,
         History(codes, lengths, today),
         items.popularity,
@@ -65,15 +70,19 @@ def block_candidates(
     return candidates, features
 
 
-def scorer_matrices(interests: BlockInterests, items: InterestModel) -> dict[str, NDArray[np.float32]]:
-    """(clients, items) scores of each scorer by its name in :data:`isrf_pipeline.ranker.features.SCORERS`."""
-    matrices = {
-        "followed": (interests.history @ items.followed).toarray(),
-        "semantic": (interests.history @ items.semantic).toarray(),
-        "group": interests.group.toarray(),
-    }
-    if interests.sequence is not None:
+def scorer_matrices(
+    interests: BlockInterests, items: InterestModel, scorers: Sequence[str]
+) -> dict[str, NDArray[np.float32]]:
+    """(clients, items) scores of those of :data:`isrf_pipeline.ranker.features.SCORERS` that take part."""
+    matrices: dict[str, NDArray[np.float32]] = {}
+    if "followed" in scorers:
+        matrices["followed"] = (interests.history @ items.followed).toarray()
+    if "semantic" in scorers:
+        matrices["semantic"] = (interests.history @ items.semantic).toarray()
+    if "sequence" in scorers and interests.sequence is not None:
         matrices["sequence"] = interests.sequence
+    if "group" in scorers:
+        matrices["group"] = interests.group.toarray()
     return matrices
 
 
@@ -108,7 +117,7 @@ def ordered_candidates(
     top_n: int,
 ) -> OrderedCandidates:
     """Order candidates by the ranker, equal scores by item code; see :func:`block_candidates` for the rest."""
-    candidates, features = block_candidates(block, items, graph, reranking.settings)
+    candidates, features = block_candidates(block, items, graph, reranking.settings, reranking.scorers)
     scores = reranking.ranker.scores(features) if len(features) else np.zeros(0)
     order = np.lexsort((candidates.codes, -scores, candidates.rows))
     lengths = np.bincount(candidates.rows, minlength=block.rows.num_rows)

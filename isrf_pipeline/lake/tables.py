@@ -213,6 +213,9 @@ INTEREST_MODEL = Table(
         _required("feedback_weight", "double", "Weight of group interest as input of explicit propagation"),
         _required("sequence_weight", "double", "Weight of the sequence model within explicit interest"),
         _required(
+            "followed_weight", "double", "Weight of edges of what follows what within explicit interest"
+        ),
+        _required(
             "ranked_by",
             "string",
             "fusion (fixed weights) or ranker (learned), whichever validation preferred",

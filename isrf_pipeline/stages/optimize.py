@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.config import Settings
@@ -124,7 +125,7 @@ def run(ctx: StageContext) -> None:
         ranker, found = _trained_ranker(ctx, histories, model, earlier, chosen_round, weights)
         metrics |= {(f"ranker.{name}", "all"): number for name, number in found.items()}
         if ranker is not None:
-            reranking = Reranking(ranker, settings.ranker)
+            reranking = Reranking(ranker, settings.ranker, settings.optimize.scorers)
             reranked = reranked_ndcg(measured[chosen_round], shared, weights, reranking, settings)
             metrics["ranker.validation_ndcg@10", "all"] = reranked
             if reranked > value * (1 + settings.ranker.min_gain):
@@ -141,8 +142,8 @@ def run(ctx: StageContext) -> None:
 def _train_sequences(
     ctx: StageContext, histories: DataFrame, model: InterestModel
 ) -> tuple[SequenceModel, SequenceModel] | None:
-    """The sequence model before each client's last training event and after all; None where it is switched off."""
-    if not ctx.settings.sequence.enabled or histories.isEmpty():
+    """The sequence model before each client's last training event and after all; None where it takes no part."""
+    if "sequence" not in ctx.settings.optimize.scorers or histories.isEmpty():
         return None
     meaning = ctx.spark.sparkContext.broadcast(model.embeddings)
     trained = fit_sequences(histories, meaning, ctx.settings.sequence)
@@ -172,13 +173,18 @@ def _trained_ranker(
 def fusion_options(settings: Settings) -> list[FusionWeights]:
     """All fusion weights among which validation chooses, plainest first."""
     optimize = settings.optimize
+
+    def tried(scorer: str, weights: Iterable[float]) -> list[float]:
+        return sorted(weights) if scorer in optimize.scorers else [0.0]
+
     return [
-        FusionWeights(semantic, implicit, feedback, sequence)
-        for implicit, semantic, feedback, sequence in itertools.product(
-            sorted(optimize.implicit_weights),
-            sorted(optimize.semantic_weights),
-            sorted({0.0, optimize.feedback}),
-            sorted(optimize.sequence_weights) if settings.sequence.enabled else [0.0],
+        FusionWeights(semantic, implicit, feedback, sequence, followed)
+        for implicit, semantic, feedback, sequence, followed in itertools.product(
+            tried("group", optimize.implicit_weights),
+            tried("semantic", optimize.semantic_weights),
+            tried("group", {0.0, optimize.feedback}),
+            tried("sequence", optimize.sequence_weights),
+            tried("followed", [1.0]),
         )
     ]
 

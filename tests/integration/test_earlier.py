@@ -101,7 +101,7 @@ def test_ranker_learns_on_spark_and_lists_add_up(spark: SparkSession) -> None:
     again, _ = train_ranker(earlier.inputs.repartition(5), shared, WEIGHTS, SETTINGS)
     assert again is not None
     assert again.text == ranker.text
-    reranking = Reranking(ranker, SETTINGS.ranker)
+    reranking = Reranking(ranker, SETTINGS.ranker, SETTINGS.optimize.scorers)
     assert reranked_ndcg(earlier.inputs, shared, WEIGHTS, reranking, SETTINGS) > 0.9
     lists = rank_items(
         earlier.inputs, shared, WEIGHTS, SETTINGS.interaction_graph, SETTINGS.optimize, 3, True, reranking

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from isrf_pipeline.config import Settings
 from isrf_pipeline.interests.propagation import FusionWeights
-from isrf_pipeline.stages.optimize import choose, out_of_patience
+from isrf_pipeline.stages.optimize import choose, fusion_options, out_of_patience
 
 WEIGHTS = FusionWeights(0.0, 0.2, 0.0)
 
@@ -43,3 +43,15 @@ def test_rounds_end_when_so_many_in_a_row_brought_no_gain() -> None:
     assert ends([0.0850, 0.0855], 1) and not ends([0.0850, 0.0855], 2)
     assert not ends([0.0850, 0.0870], 1)
     assert ends([0.0850, 0.0870, 0.0871, 0.0872], 2) and not ends([0.0850, 0.0870, 0.0871, 0.0880], 2)
+
+
+def test_scorers_that_take_no_part_have_no_weight() -> None:
+    def weights(*scorers: str) -> list[FusionWeights]:
+        return fusion_options(
+            Settings.model_validate({"lake": {"root": "lake"}, "optimize": {"scorers": list(scorers)}})
+        )
+
+    assert all(w.implicit == w.feedback == 0 for w in weights("followed", "semantic", "sequence"))
+    assert all(w.followed == w.semantic == 0 for w in weights("sequence", "group"))
+    assert {w.sequence for w in weights("followed")} == {0.0}
+    assert max(w.implicit for w in weights("followed", "group")) > 0
