@@ -180,11 +180,16 @@ def ranked_block(
     reranking: Reranking | None = None,
 ) -> pa.RecordBatch:
     """Lists of one block of clients; see :func:`rank_items`."""
-    if reranking is None:
-        top, values, explicit = _fused_lists(block.parts, block.allowed, min(top_n, items.n_items))
-    else:
-        top, values, explicit = reranked(block, items, graph, reranking, top_n)
     rows = block.rows
+    count = min(top_n, items.n_items)
+    top, values, explicit = _fused_lists(block.parts, block.allowed, count)
+    if reranking is not None:
+        # The ranker learned from clients with a history; the others keep what is popular.
+        learned = np.diff(rows.column("codes").offsets.to_numpy()) > 0
+        for fused, better in zip(
+            (top, values, explicit), reranked(block, items, graph, reranking, count), strict=True
+        ):
+            fused[learned] = better[learned]
     listed = np.isfinite(values)
     lengths = listed.sum(axis=1)
     return pa.RecordBatch.from_pydict(

@@ -17,7 +17,8 @@ def with_reasons(lists: DataFrame, items: DataFrame, features: DataFrame) -> Dat
     """Add the column reason.
 
     A reason names the history items that the explicit part rests on, the group where it carries a good part of the
-    score, and what the article has in common with the first of these items where both share tags.
+    score, and what the article has in common with the first of these items where both share tags. Where no edge of the
+    graph leads to the article, explicit interest is the sequence model's, which reads the history as a whole.
 
     Parameters
     ----------
@@ -74,6 +75,10 @@ def with_reasons(lists: DataFrame, items: DataFrame, features: DataFrame) -> Dat
             F.concat(F.lit("Goes with "), pair, common, F.lit("; clients with similar taste choose it too.")),
         )
         .when(own_ground, F.concat(F.lit("Goes with "), pair, common, F.lit(".")))
+        .when(
+            F.col("has_history") & (F.col("explicit_share") >= 0.5),
+            F.lit("In line with what the client chose lately."),
+        )
         .when(F.col("has_history"), F.lit("Chosen by clients with similar taste."))
         .otherwise(F.lit("Much loved by our clients right now."))
     )

@@ -89,6 +89,8 @@ class ChosenModel:
     implicit_weight: float
     semantic_weight: float
     feedback_weight: float
+    sequence_weight: float
+    ranked_by: str
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,14 @@ def _chosen(models: DataFrame) -> ChosenModel | None:
     row = models.first()
     if row is None:
         return None
-    return ChosenModel(row["round"], row["implicit_weight"], row["semantic_weight"], row["feedback_weight"])
+    return ChosenModel(
+        row["round"],
+        row["implicit_weight"],
+        row["semantic_weight"],
+        row["feedback_weight"],
+        row["sequence_weight"],
+        row["ranked_by"],
+    )
 
 
 def _segments(segments: DataFrame) -> tuple[SegmentFigure, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -109,6 +110,41 @@ def test_ranker_learns_on_spark_and_lists_add_up(spark: SparkSession) -> None:
     assert len(lists) == 60 * 3
     for row in lists:
         assert row["explicit_share"] + row["implicit_share"] == pytest.approx(1)
+
+
+def test_clients_without_history_get_what_is_popular_whoever_ranks(spark: SparkSession) -> None:
+    from pyspark.sql import functions as F
+
+    frame = walks(spark)
+    popular = dataclasses.replace(model(frame), popularity=np.arange(ITEMS, dtype=np.float32))
+    shared = spark.sparkContext.broadcast(popular)
+    earlier = earlier_knowledge(earlier_histories(frame).persist(), shared, 0, SETTINGS)
+    ranker, _ = train_ranker(earlier.inputs, shared, WEIGHTS, SETTINGS)
+    assert ranker is not None
+    nobody = earlier.inputs.limit(1).withColumns(
+        {
+            name: F.array().cast(kind)
+            for name, kind in (
+                ("codes", "array<int>"),
+                ("weights", "array<float>"),
+                ("group_codes", "array<int>"),
+                ("group_values", "array<float>"),
+                ("excluded", "array<int>"),
+            )
+        }
+    )
+    rows = rank_items(
+        nobody,
+        shared,
+        WEIGHTS,
+        SETTINGS.interaction_graph,
+        SETTINGS.optimize,
+        3,
+        True,
+        Reranking(ranker, SETTINGS.ranker, SETTINGS.optimize.scorers),
+    ).collect()
+    assert [row["item_id"] for row in sorted(rows, key=lambda row: row["rank"])] == ["i11", "i10", "i09"]
+    assert {row["implicit_share"] for row in rows} == {1.0}
 
 
 def test_no_ranker_where_no_next_item_is_a_candidate(spark: SparkSession) -> None:
