@@ -286,6 +286,11 @@ class EmbeddingSettings(Section):
     title_weight: float = Field(
         default=2.0, gt=0, description="Weight of title and description; attributes weigh 1."
     )
+    whole_weight: float = Field(
+        default=1.0,
+        ge=0,
+        description="Weight of title and attributes as one text, a further field of the item-item model alone.",
+    )
     feature_weight: float = Field(
         default=0.5,
         ge=0,

@@ -26,7 +26,10 @@ FIELD_COLUMNS = {
     "title": "title_embedding",
     "attributes": "attribute_embedding",
     "feature": "feature_embedding",
+    "whole": "whole_embedding",
 }
+#: Field of the kernel alone: it repeats the others and would drown them in a sum.
+_WHOLE = "whole"
 _SCHEMA = ", ".join(
     [
         "item_id string",
@@ -37,12 +40,17 @@ _SCHEMA = ", ".join(
 
 
 def field_weights(settings: EmbeddingSettings) -> dict[str, float]:
-    """Weight of each field's unit vector in what all fields say together."""
-    return {"title": settings.title_weight, "attributes": 1.0, "feature": settings.feature_weight}
+    """Weight of each field in the kernel of the item-item model and, but for the whole, in the sum of all fields."""
+    return {
+        "title": settings.title_weight,
+        "attributes": 1.0,
+        "feature": settings.feature_weight,
+        _WHOLE: settings.whole_weight,
+    }
 
 
 def field_texts(items: DataFrame, features: DataFrame, left_out: Sequence[str] = ()) -> DataFrame:
-    """Texts of each item's fields, one row a text; attributes have one for each value.
+    """Texts of each item's fields, one row a text; attributes have one for each value, the whole joins all of them.
 
     Parameters
     ----------
@@ -56,8 +64,8 @@ def field_texts(items: DataFrame, features: DataFrame, left_out: Sequence[str] =
     Returns
     -------
     DataFrame
-        item_id, field (title, attributes or feature), text; every item has a title, "article" where the catalogue
-        has none.
+        item_id, field (title, attributes, feature or whole), text; every item has a title, "article" where the
+        catalogue has none, and one without attributes has no whole.
     """
     from pyspark.sql import functions as F
 
@@ -72,9 +80,12 @@ def field_texts(items: DataFrame, features: DataFrame, left_out: Sequence[str] =
         F.array(F.col("brand"), F.array_join(F.array_distinct("categories"), " ")),
         F.transform(values, lambda pair: pair["value"]),
     )
+    named = F.filter(F.array_distinct(attributes), lambda value: F.length(F.trim(value)) > 0)
+    whole = F.concat_ws(" | ", F.trim("title"), named)
     texts = F.concat(
         F.array(entry("title", F.when(F.length(title) > 0, title).otherwise("article"))),
-        F.transform(F.array_distinct(attributes), lambda value: entry("attributes", value)),
+        F.transform(named, lambda value: entry("attributes", value)),
+        F.array(entry(_WHOLE, F.when(F.size(named) > 0, whole))),
         F.array(entry("feature", F.col("words"))),
     )
     worded = features.select("item_id", feature_text().alias("words"))
@@ -101,8 +112,8 @@ def embed_fields(texts: DataFrame, settings: EmbeddingSettings, ctx: StageContex
     Returns
     -------
     DataFrame
-        item_id, title_embedding, attribute_embedding, feature_embedding (unit length, null where the item has no such
-        text) and embedding (unit length: their weighted sum).
+        item_id, title_embedding, attribute_embedding, feature_embedding, whole_embedding (unit length, null where the
+        item has no such text) and embedding (unit length: the weighted sum of all but the whole).
     """
     from pyspark.sql import functions as F
 
@@ -143,7 +154,8 @@ def fields_of(batch: pa.RecordBatch, weights: Mapping[str, float]) -> pa.RecordB
         summed = np.zeros_like(total)
         np.add.at(summed, owner[field == name], vectors[field == name])
         unit = _unit(summed)
-        total += weights[name] * unit
+        if name != _WHOLE:
+            total += weights[name] * unit
         columns[column] = _lists(unit.astype(np.float32), np.any(unit != 0, axis=1))
     columns["embedding"] = _lists(_unit(total).astype(np.float32), np.ones(len(total), bool))
     return pa.RecordBatch.from_pydict(columns)

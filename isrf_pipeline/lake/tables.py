@@ -119,6 +119,7 @@ ITEM_FEATURES = Table(
         _required("title_embedding", "array<float>", "Unit embedding of title and description"),
         Column("attribute_embedding", "array<float>", "Unit sum of the embeddings of the attributes' values"),
         Column("feature_embedding", "array<float>", "Unit embedding of what the model wrote"),
+        Column("whole_embedding", "array<float>", "Unit embedding of title and attributes as one text"),
         _required("embedding", "array<float>", "Unit embedding of all fields together"),
     ),
     {"origin_known": "origin IN ('llm', 'attributes')"},

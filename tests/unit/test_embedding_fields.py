@@ -7,7 +7,7 @@ import pytest
 
 from isrf_pipeline.embedding.fields import fields_of
 
-WEIGHTS = {"title": 1.0, "attributes": 1.0, "feature": 0.5}
+WEIGHTS = {"title": 1.0, "attributes": 1.0, "feature": 0.5, "whole": 1.0}
 
 
 def part(field: str, x: float, y: float) -> dict[str, object]:
@@ -25,7 +25,7 @@ def test_fields_add_up_to_unit_vectors() -> None:
     rows = fields_of(
         batch(
             [part("attributes", 1, 0), part("attributes", 0.6, 0.8), part("title", 0, 1)],
-            [part("feature", 0, 1), part("title", 1, 0)],
+            [part("feature", 0, 1), part("title", 1, 0), part("whole", 0, 1)],
         ),
         WEIGHTS,
     ).to_pylist()
@@ -37,6 +37,7 @@ def test_fields_add_up_to_unit_vectors() -> None:
     # (0, 1) + (.894427, .447214), of length 1.70130.
     assert rows[0]["embedding"] == pytest.approx([0.525731, 0.850651])
     assert rows[1]["attribute_embedding"] is None
+    assert rows[1]["whole_embedding"] == [0, 1]
     # (1, 0) + .5 (0, 1), of length 1.11803.
     assert rows[1]["embedding"] == pytest.approx([0.894427, 0.447214])
 
