@@ -281,7 +281,7 @@ class EmbeddingSettings(Section):
     )
     leave_out_attributes: list[str] = Field(
         default_factory=list,
-        description="Attributes whose values are not embedded, such as copies of the title.",
+        description="Attributes whose values are not embedded where an article has a title, such as copies of it.",
     )
     title_weight: float = Field(
         default=2.0, gt=0, description="Weight of title and description; attributes weigh 1."

@@ -59,13 +59,13 @@ def field_texts(items: DataFrame, features: DataFrame, left_out: Sequence[str] =
     features
         item_id, feature, who_for, tags: the model's words, if any.
     left_out
-        Names of attributes whose values are not part of it.
+        Names of attributes whose values are not part of it, where an item has a title.
 
     Returns
     -------
     DataFrame
-        item_id, field (title, attributes, feature or whole), text; every item has a title, "article" where the
-        catalogue has none, and one without attributes has no whole.
+        item_id, field (title, attributes, feature or whole), text; every item has a title: where the catalogue has
+        none its attributes, and "article" where it has nothing; an item without attributes has no whole.
     """
     from pyspark.sql import functions as F
 
@@ -75,7 +75,8 @@ def field_texts(items: DataFrame, features: DataFrame, left_out: Sequence[str] =
     title = F.concat_ws(" | ", F.trim("title"), description_text())
     values = F.map_entries("attributes")
     if left_out:
-        values = F.filter(values, lambda pair: ~pair["key"].isin(list(left_out)))
+        kept = F.filter(values, lambda pair: ~pair["key"].isin(list(left_out)))
+        values = F.when(F.length(F.trim("title")) > 0, kept).otherwise(values)
     attributes = F.concat(
         F.array(F.col("brand"), F.array_join(F.array_distinct("categories"), " ")),
         F.transform(values, lambda pair: pair["value"]),
@@ -83,7 +84,14 @@ def field_texts(items: DataFrame, features: DataFrame, left_out: Sequence[str] =
     named = F.filter(F.array_distinct(attributes), lambda value: F.length(F.trim(value)) > 0)
     whole = F.concat_ws(" | ", F.trim("title"), named)
     texts = F.concat(
-        F.array(entry("title", F.when(F.length(title) > 0, title).otherwise("article"))),
+        F.array(
+            entry(
+                "title",
+                F.when(F.length(title) > 0, title)
+                .when(F.size(named) > 0, F.array_join(named, " | "))
+                .otherwise("article"),
+            )
+        ),
         F.transform(named, lambda value: entry("attributes", value)),
         F.array(entry(_WHOLE, F.when(F.size(named) > 0, whole))),
         F.array(entry("feature", F.col("words"))),
