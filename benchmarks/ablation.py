@@ -84,7 +84,7 @@ def _measure(root: Path, data: Path, ways: list[str], overrides: list[str]) -> d
             figures: dict[str, Any] = {}
             for metric in ("NDCG@10", "HR@10"):
                 figures[metric] = round(values[f"{way}.{metric}", slice_], 5)
-                worth = f"{ways[0]}_over_{way}.{metric}"
+                worth = f"{ways[0]}.{metric}_over_{way}"
                 if way != ways[0]:
                     figures[f"{metric} of the whole is better by"] = [
                         round(values[worth + bound, slice_], 5) for bound in ("", ".low", ".high")

@@ -133,7 +133,7 @@ def run_benchmark(
         "isrf_over_peers": {
             peer: {
                 name: [
-                    measured[f"evaluate.isrf_over_{peer}.{name}{bound}", "all"]
+                    measured[f"evaluate.isrf.{name}_over_{peer}{bound}", "all"]
                     for bound in ("", ".low", ".high")
                 ]
                 for name in ("HR@10", "NDCG@10")

@@ -37,7 +37,7 @@ def accuracy(
     -------
     dict
         (metric, slice) to value: ``<system>.<HR|NDCG|MRR>@<k>``, and for NDCG@10 and HR@10
-        ``<first>_over_<other>.<metric>`` with ``.low`` and ``.high``, the bounds of its 95 % interval by a paired
+        ``<first>.<metric>_over_<other>`` with ``.low`` and ``.high``, the bounds of its 95 % interval by a paired
         bootstrap over clients. Empty without clients.
     """
     from pyspark.sql import functions as F
@@ -65,7 +65,7 @@ def accuracy(
         for metric in _COMPARED:
             ours, theirs = by_name.get(f"{first}.{metric}"), by_name.get(f"{other}.{metric}")
             if ours is not None and theirs is not None:
-                compared[f"{ours}_{theirs}"] = f"{first}_over_{other}.{metric}"
+                compared[f"{ours}_{theirs}"] = f"{first}.{metric}_over_{other}"
                 rows = rows.withColumn(f"{ours}_{theirs}", F.col(ours) - F.col(theirs))
     values: dict[tuple[str, str], float] = {}
     for (column, slice_), interval in paired_intervals(rows, [*columns, *compared]).items():

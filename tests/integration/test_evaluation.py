@@ -51,13 +51,13 @@ def test_systems_are_compared_client_by_client(spark: SparkSession) -> None:
     theirs = spark.createDataFrame([(name, 1, "y") for name in names[::2]], LISTS)
     clients = judged(spark, [(name, "y", ["all"]) for name in names])
     found = accuracy({"ours": ours, "theirs": theirs}, clients)
-    assert found["ours_over_theirs.NDCG@10", "all"] == pytest.approx(0.5)
+    assert found["ours.NDCG@10_over_theirs", "all"] == pytest.approx(0.5)
     # Standard error sqrt(.25 / 400) = .025, so the interval reaches .049 to each side.
-    assert found["ours_over_theirs.NDCG@10.low", "all"] == pytest.approx(0.451, abs=0.01)
-    assert found["ours_over_theirs.NDCG@10.high", "all"] == pytest.approx(0.549, abs=0.01)
+    assert found["ours.NDCG@10_over_theirs.low", "all"] == pytest.approx(0.451, abs=0.01)
+    assert found["ours.NDCG@10_over_theirs.high", "all"] == pytest.approx(0.549, abs=0.01)
     again = accuracy({"ours": ours.repartition(3), "theirs": theirs}, clients.repartition(3))
-    assert again["ours_over_theirs.NDCG@10.low", "all"] == pytest.approx(
-        found["ours_over_theirs.NDCG@10.low", "all"], abs=1e-9
+    assert again["ours.NDCG@10_over_theirs.low", "all"] == pytest.approx(
+        found["ours.NDCG@10_over_theirs.low", "all"], abs=1e-9
     )
 
 

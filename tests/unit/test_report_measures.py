@@ -13,6 +13,8 @@ def test_our_model_comes_first_and_other_measures_of_evaluate_are_no_models() ->
         ("evaluate.isrf.NDCG@10", "all"): 0.09,
         ("evaluate.isrf.HR@10", "history<=3"): 0.02,
         ("evaluate.als.wall_seconds", "fit"): 31.0,
+        ("evaluate.isrf.HR@10_over_als", "all"): 0.07,
+        ("evaluate.isrf.HR@10_over_als.low", "all"): 0.06,
         ("evaluate.coverage_clients", "all"): 0.99,
     }
     assert model_scores(measured) == (
