@@ -155,8 +155,8 @@ def test_a_catalogue_that_did_not_change_is_not_encoded_again(
         versions.append(ctx.lake.version(EMBEDDINGS))
     assert features[0] == features[1]
     assert versions[0] == versions[1]
-    # Two titles, and the brand, category and material that both share.
-    assert len(stored(ctx.lake)) == 5
+    # Two titles, two whole texts, and the brand, category and material that both share.
+    assert len(stored(ctx.lake)) == 7
 
 
 @pytest.mark.parametrize("other", [{"pooling": "cls"}, {"runner": "vllm"}, {"max_tokens": 128}])

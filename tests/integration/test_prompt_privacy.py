@@ -163,7 +163,7 @@ def catalogue_row(item: str, title: str, address: str, launched: str) -> tuple[A
 def features_row(item: str, asked: bool) -> tuple[Any, ...]:
     words = (ANSWERS["feature"], ANSWERS["who_for"], ANSWERS["who_not_for"], ANSWERS["tags"], "llm", None)
     none = (None, None, None, [], "attributes", "not asked yet")
-    return (item, *(words if asked else none), [1.0], None, None, [1.0])
+    return (item, *(words if asked else none), [1.0], None, None, None, [1.0])
 
 
 def assert_private(prompts: list[str]) -> None:

@@ -73,7 +73,7 @@ def fill(spark: SparkSession, lake: Lake, more: tuple[tuple[str, str], ...] = ()
     lake.overwrite(tables.ITEMS, spark.createDataFrame(rows, tables.ITEMS.ddl()))
     unit = [1.0] + [0.0] * 3
     features = [
-        (f"i{n}", None, None, None, [], "attributes", None, unit, None, None, unit) for n in range(1, 5)
+        (f"i{n}", None, None, None, [], "attributes", None, unit, None, None, None, unit) for n in range(1, 5)
     ]
     lake.overwrite(tables.ITEM_FEATURES, spark.createDataFrame(features, tables.ITEM_FEATURES.ddl()))
     chosen = [(f"u{user}", f"i{item}") for user in range(1, 4) for item in range(1, user + 1)]

@@ -69,6 +69,7 @@ def test_spark_and_vllm_are_asked_for_by_extras_alone(wheel: Path) -> None:
     assert core == {
         "aiohttp",
         "jinja2",
+        "lightgbm",
         "prometheus-client",
         "py3langid",
         "numpy",
