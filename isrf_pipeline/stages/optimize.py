@@ -7,6 +7,8 @@ import itertools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from isrf_pipeline.config import Settings
 from isrf_pipeline.embedding.fields import FIELD_COLUMNS
 from isrf_pipeline.evaluation.split import training_events, validation_events
@@ -17,7 +19,7 @@ from isrf_pipeline.interests.earlier import earlier_histories, earlier_knowledge
 from isrf_pipeline.interests.histories import coded_histories, item_codes
 from isrf_pipeline.interests.implicit import group_interest
 from isrf_pipeline.interests.inputs import profiles_in_round
-from isrf_pipeline.interests.model import InterestModel, load_interest_model, sorted_item_ids
+from isrf_pipeline.interests.model import InterestModel, load_interest_model
 from isrf_pipeline.interests.propagation import FusionWeights
 from isrf_pipeline.interests.ranker_training import reranked_ndcg, train_ranker
 from isrf_pipeline.interests.ranking import held_out_ndcg
@@ -161,7 +163,9 @@ def _trained_ranker(
 ) -> tuple[Ranker | None, dict[str, float]]:
     before = earlier_histories(histories).persist()
     features = ctx.read(tables.ITEM_FEATURES).select("item_id", *FIELD_COLUMNS.values()).toArrow()
-    _, order = sorted_item_ids(features.column("item_id").to_pylist())
+    # By the model's codes: features may still hold an article that the catalogue has lost since.
+    rows = {item: row for row, item in enumerate(features.column("item_id").to_pylist())}
+    order = np.array([rows[item] for item in model.item_ids.tolist()], np.int64)
     followed = followed_graph(before, features, order, ctx.settings)
     shared = ctx.spark.sparkContext.broadcast(earlier_model(model, before, followed, sequence))
     earlier = earlier_knowledge(before, shared, chosen_round, ctx.settings)
