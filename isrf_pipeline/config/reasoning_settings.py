@@ -199,7 +199,7 @@ class ReasoningSettings(Section):
         description="Partitions, so engines or clients of servers, that reason at the same time.",
     )
     wave: int = Field(
-        default=256,
+        default=512,
         ge=1,
         description="Subjects of one worker that are under way without a commit: what a killed run pays twice at most.",
     )
