@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from isrf_pipeline.config import Settings
 from isrf_pipeline.interests.propagation import FusionWeights
-from isrf_pipeline.stages.optimize import choose, fusion_options, out_of_patience
+from isrf_pipeline.interests.selection import choose, fusion_options, out_of_patience
 
 WEIGHTS = FusionWeights(0.0, 0.2, 0.0)
 
