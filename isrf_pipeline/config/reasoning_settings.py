@@ -101,6 +101,11 @@ class EngineSettings(Section):
         default=2048, ge=512, description="Longest prompt and answer together, in tokens."
     )
     max_num_seqs: int = Field(default=64, ge=1, description="Requests that the engine works on at once.")
+    max_num_batched_tokens: int = Field(
+        default=8192,
+        ge=64,
+        description="Tokens of one step of the engine, of prompts and answers together; many suit throughput.",
+    )
     temperature: float = Field(
         default=0.0, ge=0, description="Sampling temperature; 0 takes the likeliest token."
     )

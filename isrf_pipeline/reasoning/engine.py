@@ -74,6 +74,7 @@ class VllmEngine:
                 dtype=number_format(settings.dtype),
                 max_model_len=settings.max_model_len,
                 max_num_seqs=settings.max_num_seqs,
+                max_num_batched_tokens=settings.max_num_batched_tokens,
                 seed=settings.seed,
                 enforce_eager=settings.enforce_eager,
                 tensor_parallel_size=max(settings.gpus, 1),

@@ -33,6 +33,8 @@ def server_command(settings: ReasoningSettings, host: str, port: int) -> list[st
         "dtype": number_format(engine.dtype),
         "max-model-len": engine.max_model_len,
         "max-num-seqs": engine.max_num_seqs,
+        # Of itself a server takes fewer than an engine does, for the sake of the first token.
+        "max-num-batched-tokens": engine.max_num_batched_tokens,
         "seed": engine.seed,
         "tensor-parallel-size": max(engine.gpus, 1),
         "gpu-memory-utilization": engine.gpu_memory_utilization,
