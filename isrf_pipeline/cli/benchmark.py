@@ -27,7 +27,10 @@ def add_commands(commands: CommandGroup) -> None:
         "--out", required=True, metavar="DIR", help="folder for metrics.json and the lake of the run"
     )
     benchmark.add_argument(
-        "--peers", default="", metavar="A,B", help="peers to measure too: popularity, mllib_als"
+        "--peers",
+        default="",
+        metavar="A,B",
+        help="peers to measure too: popularity, mllib_als, bm25, implicit_als, ease, sasrec",
     )
     benchmark.add_argument(
         "--shuffle-ties", type=int, metavar="SEED", help="shuffle each client's events of one day"

@@ -20,6 +20,13 @@ from isrf_pipeline.config.ingest_settings import (
     ResearchSource,
 )
 from isrf_pipeline.config.learning_settings import RankerSettings, SequenceSettings
+from isrf_pipeline.config.peer_settings import (
+    Bm25Settings,
+    EaseSettings,
+    ImplicitAlsSettings,
+    MllibAlsSettings,
+    SasRecSettings,
+)
 from isrf_pipeline.config.reasoning_settings import (
     BudgetSettings,
     EmbeddingSettings,
@@ -34,20 +41,24 @@ from isrf_pipeline.config.reasoning_settings import (
 from isrf_pipeline.config.section import Section
 
 __all__ = [
+    "Bm25Settings",
     "BudgetSettings",
     "ClientColumns",
     "ClientSource",
     "ColumnMapping",
+    "EaseSettings",
     "EmbeddingSettings",
     "EngineSettings",
     "EvaluationSettings",
     "ExportSettings",
+    "ImplicitAlsSettings",
     "IngestSettings",
     "InteractionGraphSettings",
     "InteractionSource",
     "ItemColumns",
     "ItemSource",
     "LakeSettings",
+    "MllibAlsSettings",
     "OptimizeSettings",
     "PriceSettings",
     "RankerSettings",
@@ -57,6 +68,7 @@ __all__ = [
     "RecommendSettings",
     "ReplaySettings",
     "ResearchSource",
+    "SasRecSettings",
     "Section",
     "SequenceSettings",
     "ServerSettings",
@@ -272,13 +284,14 @@ class RecommendSettings(Section):
 class EvaluationSettings(Section):
     """What the run is compared with, and when it is held back."""
 
-    peers: list[Literal["popularity", "mllib_als"]] = Field(
+    peers: list[Literal["popularity", "mllib_als", "bm25", "implicit_als", "ease", "sasrec"]] = Field(
         default_factory=list, description="Baselines that are measured beside the recommendations."
     )
-    als_rank: int = Field(default=64, description="Rank of the peer mllib_als.")
-    als_iterations: int = Field(default=10, description="Iterations of the peer mllib_als.")
-    als_alpha: float = Field(default=20.0, description="Confidence weight of the peer mllib_als.")
-    als_regularization: float = Field(default=0.05, description="Regularization of the peer mllib_als.")
+    mllib_als: MllibAlsSettings = MllibAlsSettings()
+    bm25: Bm25Settings = Bm25Settings()
+    implicit_als: ImplicitAlsSettings = ImplicitAlsSettings()
+    ease: EaseSettings = EaseSettings()
+    sasrec: SasRecSettings = SasRecSettings()
     min_client_coverage: float = Field(
         default=0.9, ge=0, le=1, description="Gate: share of clients that must get a list, else exit code 4."
     )

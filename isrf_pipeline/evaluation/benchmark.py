@@ -16,7 +16,7 @@ from typing import Any
 from isrf_pipeline.config import load_settings
 from isrf_pipeline.errors import InputRefusedError, UsageError
 from isrf_pipeline.evaluation.memory import PeakMemory
-from isrf_pipeline.evaluation.peers import PEERS
+from isrf_pipeline.evaluation.peers import PEERS, require_packages
 from isrf_pipeline.lake import Lake, tables
 from isrf_pipeline.logs import log_event
 from isrf_pipeline.session import build_session
@@ -73,6 +73,7 @@ def run_benchmark(
     unknown = [peer for peer in peers if peer not in PEERS]
     if unknown:
         raise UsageError(f"--peers {unknown[0]}", "is not a known peer", f"choose among {', '.join(PEERS)}")
+    require_packages(peers)
     lake_root = out / "lake" / f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
     fixed = [f"lake.root={json.dumps(str(lake_root))}", f"ingest.research.path={json.dumps(str(data))}"]
     if shuffle_ties is not None:
@@ -185,6 +186,7 @@ def _versions() -> dict[str, str]:
         "scipy",
         "torch",
         "sentence-transformers",
+        "implicit",
     ):
         try:
             versions[package] = importlib.metadata.version(package)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 
 from isrf_pipeline.config.settings import InteractionGraphSettings
+from isrf_pipeline.graphs.inversion import invert_positive_definite
 from isrf_pipeline.graphs.moments import SequenceMoments
 
 #: Rows of dense matrices that are worked on at once.
@@ -83,11 +84,7 @@ def solve_closed_form(
         settings.semantic_weight, kernel, kernel, beta=1, c=gram, trans_b=1, overwrite_c=1
     )
     gram[np.diag_indices(n)] += settings.ridge
-    factor = linalg.cholesky(gram, lower=True, overwrite_a=True, check_finite=False)
-    inverse, failed = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
-    if failed:
-        raise np.linalg.LinAlgError(f"the item-item model has no solution (spotri returned {failed})")
-    _mirror_lower(inverse)
+    inverse = invert_positive_definite(gram)
     # P times (sparse + low rank) costs far less than P times a dense matrix.
     behaviour = (moments.xy + shared).T.tocsr().astype(np.float32)
     solution = _sparse_times_dense(behaviour, inverse.T).T
@@ -96,7 +93,7 @@ def solve_closed_form(
     )
     solution -= inverse * (np.diag(solution) / np.diag(inverse))[None, :]
     solution[np.diag_indices(n)] = 0
-    del inverse, gram, factor
+    del inverse, gram
     return _strongest_in_blocks(n, lambda rows: strongest_per_row(solution[rows], settings.edges_per_item))
 
 
@@ -107,16 +104,6 @@ def _strongest_in_blocks(n: int, edges_of: Callable[[slice], sparse.csr_matrix])
     blocks = [slice(start, min(start + _BLOCK_ITEMS, n)) for start in range(0, n, _BLOCK_ITEMS)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return sparse.vstack(list(pool.map(edges_of, blocks)), format="csr")
-
-
-def _mirror_lower(matrix: NDArray[np.float32]) -> None:
-    """Copy the lower triangle over the upper one in place, block by block so that no second matrix is needed."""
-    n = matrix.shape[0]
-    for start in range(0, n, _BLOCK_ITEMS):
-        stop = min(start + _BLOCK_ITEMS, n)
-        corner = matrix[start:stop, start:stop]
-        matrix[start:stop, start:stop] = np.tril(corner) + np.tril(corner, -1).T
-        matrix[start:stop, stop:] = matrix[stop:, start:stop].T
 
 
 def _sparse_times_dense(left: sparse.csr_matrix, right: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -62,7 +62,8 @@ def fit_sequences(
 def _trained(table: pa.Table, meaning: NDArray[np.float32], settings: SequenceSettings) -> Iterator[bytes]:
     import torch
 
-    from isrf_pipeline.sequences.training import Phase, train_in_phases
+    from isrf_pipeline.sequences.next_item import Phase
+    from isrf_pipeline.sequences.training import train_in_phases
 
     # Spark gives a worker one thread for numeric libraries; no other task of this stage wants the cores.
     torch.set_num_threads(os.cpu_count() or 1)

@@ -1,11 +1,9 @@
-"""Trains the sequence model: next-item prediction with a sampled softmax (torch)."""
+"""The sequence model while it is trained: a recurrent network (torch)."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +12,7 @@ from numpy.typing import NDArray
 
 from isrf_pipeline.config.settings import SequenceSettings
 from isrf_pipeline.sequences.model import SequenceModel
-
-#: Batches whose histories are sorted by length together, so that rows of a batch are equally long.
-_SORTED_BATCHES = 16
-_LARGEST_GRADIENT = 5.0
+from isrf_pipeline.sequences.next_item import Phase, train_phase
 
 
 class SequenceNetwork(torch.nn.Module):  # type: ignore[misc]
@@ -55,25 +50,6 @@ class SequenceNetwork(torch.nn.Module):  # type: ignore[misc]
         return self.dropout(states)
 
 
-@dataclass(frozen=True)
-class Phase:
-    """Histories to learn from, and for how long.
-
-    Attributes
-    ----------
-    codes
-        Item codes of all histories, one after the other, each oldest first.
-    lengths
-        (clients,) length of each history.
-    epochs
-        Passes over them.
-    """
-
-    codes: NDArray[np.int32]
-    lengths: NDArray[np.int64]
-    epochs: int
-
-
 def train_in_phases(
     phases: Sequence[Phase],
     meaning: NDArray[np.float32],
@@ -82,9 +58,8 @@ def train_in_phases(
 ) -> list[SequenceModel]:
     """Train on clients' histories, each item predicted from those before it; a phase goes on from the one before.
 
-    The loss is a softmax over the true next item and ``settings.negatives`` items drawn for the whole batch in
-    proportion to ``sqrt(clients + 1)``, whose logits are corrected for how often they are drawn (Bengio and Senécal,
-    2008). The same input, settings and number of threads give the same models.
+    See :func:`isrf_pipeline.sequences.next_item.train_phase` for the loss. The same input, settings and number of
+    threads give the same models.
 
     Parameters
     ----------
@@ -107,95 +82,10 @@ def train_in_phases(
     network = SequenceNetwork(meaning, settings)
     models = []
     for number, phase in enumerate(phases, 1):
-        _train_phase(network, phase, settings, generator, number, told)
+        told_of_phase = functools.partial(told, number) if told is not None else None
+        train_phase(network, len(meaning), phase, settings, generator, told_of_phase)
         models.append(_as_arrays(network))
     return models
-
-
-def _train_phase(
-    network: SequenceNetwork,
-    phase: Phase,
-    settings: SequenceSettings,
-    generator: np.random.Generator,
-    number: int,
-    told: Callable[[int, int, float, float], None] | None,
-) -> None:
-    n_items = len(network.meaning)
-    drawn = (np.bincount(phase.codes, minlength=n_items) + 1.0) ** 0.5
-    drawn /= drawn.sum()
-    cumulated = np.cumsum(drawn)
-    log_expected = torch.from_numpy(np.log(drawn * settings.negatives).astype(np.float32))
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    batches = -(-int(np.count_nonzero(phase.lengths >= 2)) // settings.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=batches * phase.epochs + 1
-    )
-    network.train()
-    for epoch in range(1, phase.epochs + 1):
-        clock, total, count = time.perf_counter(), 0.0, 0
-        for rows, own in _batches_of(phase, settings, generator):
-            others = np.searchsorted(cumulated, generator.random(settings.negatives) * cumulated[-1])
-            loss, targets = _loss(network, rows, own, np.minimum(others, n_items - 1), log_expected)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
-            optimizer.step()
-            schedule.step()
-            total, count = total + float(loss.detach()) * targets, count + targets
-        if told is not None:
-            told(number, epoch, total / max(count, 1), time.perf_counter() - clock)
-
-
-def _loss(
-    network: SequenceNetwork,
-    rows: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-    negatives: NDArray[np.int64],
-    log_expected: Any,
-) -> tuple[Any, int]:
-    codes = torch.from_numpy(rows)
-    states = network(codes[:, :-1])
-    known = torch.from_numpy(np.arange(rows.shape[1] - 1)[None, :] < (lengths - 1)[:, None])
-    states = torch.nn.functional.normalize(states[known], dim=-1)
-    targets = codes[:, 1:][known]
-    against = torch.from_numpy(negatives)
-    vectors = network.items(torch.cat([targets, against]))
-    vectors = torch.nn.functional.normalize(vectors, dim=-1)
-    true, others = vectors[: len(targets)], vectors[len(targets) :]
-    positive = network.sharpness * (states * true).sum(-1, keepdim=True)
-    positive = positive - log_expected[targets].unsqueeze(-1)
-    negative = network.sharpness * (states @ others.T) - log_expected[against]
-    negative = negative.masked_fill(targets.unsqueeze(-1) == against.unsqueeze(0), -math.inf)
-    logits = torch.cat([positive, negative], dim=1)
-    return torch.nn.functional.cross_entropy(logits, torch.zeros(len(targets), dtype=torch.long)), len(
-        targets
-    )
-
-
-def _batches_of(
-    phase: Phase, settings: SequenceSettings, generator: np.random.Generator
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Rows of a batch are histories of about one length: (clients, longest) codes, and lengths."""
-    codes, lengths = phase.codes, phase.lengths
-    starts = np.cumsum(lengths) - lengths
-    usable = np.flatnonzero(lengths >= 2)
-    order = generator.permutation(usable)
-    for at in range(0, len(order), settings.batch * _SORTED_BATCHES):
-        chunk = order[at : at + settings.batch * _SORTED_BATCHES]
-        chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
-        for place in generator.permutation(-(-len(chunk) // settings.batch)):
-            members = chunk[place * settings.batch : (place + 1) * settings.batch]
-            # One more than is read at once: the last item is only predicted.
-            counted = np.minimum(lengths[members], settings.steps + 1)
-            first = starts[members] + lengths[members] - counted
-            step = np.arange(int(counted.max()))[None, :]
-            inside = step < counted[:, None]
-            yield (
-                np.where(inside, codes[np.where(inside, first[:, None] + step, 0)], 0).astype(np.int64),
-                counted,
-            )
 
 
 def _as_arrays(network: SequenceNetwork) -> SequenceModel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from isrf_pipeline.errors import QualityGateError
 from isrf_pipeline.evaluation.memory import PeakMemory
 from isrf_pipeline.evaluation.metrics import accuracy
-from isrf_pipeline.evaluation.peers import PEERS
+from isrf_pipeline.evaluation.peers import PEERS, latest_of_pairs, require_packages
 from isrf_pipeline.evaluation.slices import client_slices
 from isrf_pipeline.evaluation.split import test_events, training_events
 from isrf_pipeline.interests.lists import events_before_test, ranked_lists
@@ -18,6 +18,7 @@ def run(ctx: StageContext) -> None:
     from pyspark.sql import functions as F
 
     settings = ctx.settings
+    require_packages(settings.evaluation.peers)
     delivered = ctx.read(tables.RECOMMENDATIONS).where(F.col("run_date") == F.lit(ctx.run_date))
     clients = ctx.read(tables.CLIENTS).select("user_id")
     values: dict[tuple[str, str], float] = {}
@@ -28,7 +29,7 @@ def run(ctx: StageContext) -> None:
     values["clients_measured", "all"] = measured
     if measured:
         before = events_before_test(interactions, settings)
-        known = before.select("user_id", "item_id").distinct().persist()
+        known = latest_of_pairs(before).persist()
         # A benchmark delivers the very lists that are measured; a night's own lists know the test events.
         lists = (
             delivered
@@ -37,9 +38,7 @@ def run(ctx: StageContext) -> None:
         )
         systems = {"isrf": lists.persist()}
         asked = held_out.select("user_id")
-        training = (
-            training_events(interactions, settings.split).select("user_id", "item_id").distinct().persist()
-        )
+        training = latest_of_pairs(training_events(interactions, settings.split)).persist()
         for name in settings.evaluation.peers:
             with PeakMemory() as memory:
                 peer = PEERS[name](training, known, asked, settings.recommend.top_n, settings.evaluation)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from isrf_pipeline.config.settings import EvaluationSettings
+from isrf_pipeline.config.settings import EvaluationSettings, MllibAlsSettings
 from isrf_pipeline.evaluation.metrics import accuracy
 from isrf_pipeline.evaluation.peers import mllib_als_lists, popularity_lists
 from isrf_pipeline.evaluation.slices import client_slices
@@ -94,9 +94,8 @@ def test_popularity_leaves_out_what_a_client_has(spark: SparkSession) -> None:
 
 def test_als_lists_only_unknown_items_in_order(spark: SparkSession) -> None:
     known = known_items(spark)
-    peer = mllib_als_lists(
-        known, known, known.select("user_id").distinct(), 3, EvaluationSettings(als_rank=4, als_iterations=2)
-    )
+    settings = EvaluationSettings(mllib_als=MllibAlsSettings(rank=4, iterations=2))
+    peer = mllib_als_lists(known, known, known.select("user_id").distinct(), 3, settings)
     rows = peer.lists.collect()
     pairs = {(row["user_id"], row["item_id"]) for row in rows}
     assert pairs.isdisjoint({(row["user_id"], row["item_id"]) for row in known.collect()})

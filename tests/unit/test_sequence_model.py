@@ -8,7 +8,8 @@ import torch
 
 from isrf_pipeline.config.settings import SequenceSettings
 from isrf_pipeline.sequences.model import SequenceModel, newest_steps
-from isrf_pipeline.sequences.training import Phase, SequenceNetwork, _as_arrays, train_in_phases
+from isrf_pipeline.sequences.next_item import Phase
+from isrf_pipeline.sequences.training import SequenceNetwork, _as_arrays, train_in_phases
 
 SMALL = SequenceSettings(
     width=16, steps=4, epochs=1, further_epochs=1, batch=32, negatives=8, dropout=0.0, learning_rate=2e-2
