@@ -1,9 +1,8 @@
-"""``isrf answers``: how good the stored answers of the model are, and a recording of them for ``replay``."""
+"""``isrf answers``: how good the stored answers of the model are, and recordings for ``replay``."""
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from isrf_pipeline.cli.parser import CommandGroup, add_settings_arguments
 from isrf_pipeline.config import load_settings
 from isrf_pipeline.errors import UsageError
 from isrf_pipeline.lake import tables
+from isrf_pipeline.reasoning.recording import Recorded, record_by_item, write_recording
 from isrf_pipeline.run.reading import open_lake
 from isrf_pipeline.run.terminal import say, text_table
 
@@ -27,24 +27,53 @@ def add_commands(commands: CommandGroup) -> None:
     answers.add_argument(
         "--to", metavar="FILE", help="write the answers as JSON lines, for reasoning.backend replay"
     )
+    answers.add_argument(
+        "--from",
+        dest="source",
+        metavar="FILE",
+        help="take not the lake's answers but those of a file that names items (item_id, feature, tags, and who_for "
+        "and who_not_for if known), written elsewhere from the catalogue",
+    )
     answers.set_defaults(command=show_answers)
 
 
 def show_answers(arguments: argparse.Namespace) -> int:
-    """Print the shares by step; with ``--to``, also write one line for each stored answer, dead letters included."""
+    """Print the shares by step; with ``--to``, also write one line for each stored answer, dead letters included.
+
+    With ``--from`` the recording is made of a file of answers by item instead, and what became of them is printed.
+    """
     path = None if arguments.to is None else Path(arguments.to)
     if path is not None and not path.parent.is_dir():
         raise UsageError(f"--to {path}", "lies in a folder that does not exist", f"mkdir -p {path.parent}")
+    if arguments.source is not None and path is None:
+        raise UsageError(f"--from {arguments.source}", "needs a file to write to", "add --to FILE")
     effective = load_settings(arguments.conf_file, arguments.set)
     with open_lake(effective) as lake:
-        answers = lake.read(tables.ANSWERS)
-        lines = step_lines(answers)
-        recorded = None if path is None else _record(answers, path)
+        if arguments.source is not None and path is not None:
+            items = lake.read(tables.ITEMS)
+            recorded = record_by_item(items, Path(arguments.source), effective.settings.reasoning, path)
+            lines = recorded_lines(recorded, path)
+        else:
+            answers = lake.read(tables.ANSWERS)
+            lines = step_lines(answers)
+            if path is not None:
+                lines.append(f"{write_recording(answer_texts(answers), path):,} answers in {path}")
     for line in lines:
         say(line)
-    if recorded is not None:
-        say(f"{recorded:,} answers in {path}")
     return 0
+
+
+def recorded_lines(recorded: Recorded, path: Path) -> list[str]:
+    """Lay out what became of a file of answers by item; what is nought is left out."""
+    lost = {
+        "lines are no answer": recorded.malformed,
+        "lines repeat an item": recorded.repeated,
+        "items are not in the catalogue": recorded.unknown,
+        "items have the prompt of another, whose answer they take": recorded.shared,
+        **{f"answers will be refused: {rule}": count for rule, count in recorded.refusals.items()},
+    }
+    told = [f"{count:,} {what}" for what, count in lost.items() if count]
+    return [f"{recorded.lines:,} lines read", *told, f"{recorded.recorded:,} answers in {path}"]
 
 
 def step_lines(answers: DataFrame) -> list[str]:
@@ -86,21 +115,8 @@ def step_lines(answers: DataFrame) -> list[str]:
     return text_table(header, shown) if shown else ["no answers yet"]
 
 
-def _record(answers: DataFrame, path: Path) -> int:
-    """Write the answers to ``path``, which is there only when it is whole; their number."""
-    draft = path.with_name(f"{path.name}.part")
-    count = 0
-    with draft.open("w", encoding="utf-8") as file:
-        rows = answers.select("fingerprint", "answer", "raw", "tokens_in", "tokens_out")
-        # One partition at a time: the recording may be larger than the driver.
-        for row in rows.orderBy("fingerprint").toLocalIterator():
-            record = {
-                "fingerprint": row["fingerprint"],
-                "text": row["answer"] if row["answer"] is not None else row["raw"],
-                "tokens_in": row["tokens_in"],
-                "tokens_out": row["tokens_out"],
-            }
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-            count += 1
-    draft.replace(path)
-    return count
+def answer_texts(answers: DataFrame) -> DataFrame:
+    """Stored answers as a recording holds them; of dead letters what the model wrote."""
+    from pyspark.sql import functions as F
+
+    return answers.select("fingerprint", F.coalesce("answer", "raw").alias("text"), "tokens_in", "tokens_out")

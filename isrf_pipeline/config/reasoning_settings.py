@@ -194,9 +194,10 @@ class ReasoningSettings(Section):
         description="engine: vLLM in the workers. server: vLLM servers. replay: recorded answers. "
         "none: no language model; text embeddings of the attributes stand in.",
     )
-    mode: Literal["chained", "single"] = Field(
+    mode: Literal["chained", "single", "free"] = Field(
         default="chained",
-        description="chained: one call a step as published. single: one guided answer holds all steps.",
+        description="chained: one call a step as published. single: one guided answer holds all steps. free: the same "
+        "for articles without the openings and forms that keep a small model with its question, for large models.",
     )
     workers: int = Field(
         default=1,
@@ -299,5 +300,6 @@ class EmbeddingSettings(Section):
     feature_weight: float = Field(
         default=0.5,
         ge=0,
-        description="Weight of the model's words; attributes weigh 1.",
+        description="Weight of the model's words in the sum of all fields; attributes weigh 1. In the item-item model "
+        "validation chooses it (interaction_graph.feature_weights).",
     )

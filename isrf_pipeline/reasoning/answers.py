@@ -122,6 +122,32 @@ def joined(name: str, *steps: type[Answer]) -> type[Answer]:
 
 
 ItemSingle = joined("ItemSingle", ItemForward, ItemBackward, ItemSynthesis)
+
+#: A word of free text: any marks but those that end a JSON string.
+_FREE_WORD = r"[^\s\"\\]{1,40}"
+_FREE_TAG_WORD = "[a-z0-9][a-z0-9'-]{0,18}"
+
+
+def _free(least: int, most: int) -> StringConstraints:
+    """Text of ``least`` to ``most`` words, whatever its form."""
+    return StringConstraints(pattern=f"^{_FREE_WORD}( {_FREE_WORD}){{{least - 1},{most - 1}}}$")
+
+
+FreeTag = Annotated[str, StringConstraints(pattern=f"^{_FREE_TAG_WORD}( {_FREE_TAG_WORD}){{0,3}}$")]
+
+
+class ItemFree(Answer):
+    """All steps in one answer of a model that needs no form to stay with its question: bounds, and nothing else.
+
+    Nothing is cut: a text beyond its bounds is refused.
+    """
+
+    who_for: Annotated[str, _free(2, 12)] | None
+    who_not_for: Annotated[str, _free(1, 12)]
+    feature: Annotated[str, _free(5, FEATURE_WORDS)]
+    tags: Annotated[list[FreeTag], Field(min_length=3, max_length=6)]
+
+
 UserSingle = joined("UserSingle", UserForward, UserBackward, UserSynthesis)
 
 

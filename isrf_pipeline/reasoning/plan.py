@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: demo lake (docs/reasoning.md). Of another model only the lengths are taken, and that all its answers are good.
 _FIRST_NIGHT = {
     "item.single": (1.02, 93.8, 0.98),
+    # For large models, which nobody has measured here: as the answer with the same fields.
+    "item.free": (1.02, 93.8, 0.98),
     "item.forward": (1.12, 22.6, 0.88),
     "item.backward": (1.90, 32.4, 0.10),
     "item.synthesis": (1.11, 58.3, 0.89),

@@ -9,7 +9,7 @@ from isrf_pipeline.reasoning import answers
 from isrf_pipeline.reasoning.answers import Answer, guiding_schema
 
 Subject = Literal["item", "user"]
-Mode = Literal["chained", "single"]
+Mode = Literal["chained", "single", "free"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,10 @@ _CHAINS: dict[tuple[Subject, Mode], tuple[Step, ...]] = {
         Step("user.backward", answers.UserBackward, 100),
         Step("user.synthesis", answers.UserSynthesis, 260),
     ),
+    ("item", "free"): (Step("item.free", answers.ItemFree, 400),),
     ("user", "single"): (Step("user.single", answers.UserSingle, 400),),
+    # Texts on clients have no form that a larger model would be held back by.
+    ("user", "free"): (Step("user.single", answers.UserSingle, 400),),
 }
 
 

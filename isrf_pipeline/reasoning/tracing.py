@@ -7,7 +7,7 @@ answered), dead (a step's stored answer is a dead letter) or missing (a step was
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from isrf_pipeline.reasoning.conversation import Chain
 from isrf_pipeline.reasoning.fingerprint import ModelIdentity, fingerprint
@@ -81,7 +81,7 @@ def _keep_unchanged(traced: DataFrame, answers: DataFrame, subject: Subject) -> 
     """Complete missing subjects whose data is the same with the newest answer that they have."""
     from pyspark.sql import functions as F
 
-    last = [chain_of(subject, mode)[-1].kind for mode in ("chained", "single")]
+    last = sorted({chain_of(subject, mode)[-1].kind for mode in get_args(Mode)})
     kept = (
         answers.where(F.col("kind").isin(last) & (F.col("status") == "ok"))
         .groupBy("subject", F.col("input_hash").alias("hash"))

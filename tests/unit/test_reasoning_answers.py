@@ -9,7 +9,7 @@ import pytest
 from isrf_pipeline.reasoning.answers import FEATURE_WORDS, INTEREST_WORDS, guiding_schema, parse_answer
 from isrf_pipeline.reasoning.steps import Mode, Step, Subject, chain_of
 
-STEPS = [step for s in ("item", "user") for m in ("chained", "single") for step in chain_of(s, m)]  # type: ignore[arg-type]
+STEPS = [step for s in ("item", "user") for m in ("chained", "single", "free") for step in chain_of(s, m)]  # type: ignore[arg-type]
 
 
 def nodes(schema: Any) -> Iterator[dict[str, Any]]:
@@ -29,7 +29,7 @@ def test_every_string_and_array_of_a_schema_is_bounded(step: Step) -> None:
             assert node["pattern"].startswith("^") and node["pattern"].endswith("$")
             assert "+" not in node["pattern"] and "*" not in node["pattern"]
         if node.get("type") == "array":
-            assert 3 <= node["minItems"] <= node["maxItems"] <= 5
+            assert 3 <= node["minItems"] <= node["maxItems"] <= 6
 
 
 @pytest.mark.parametrize("subject", ["item", "user"])
@@ -64,6 +64,28 @@ def test_limits_in_words_are_enforced() -> None:
         assert len(longest.split()) <= FEATURE_WORDS
     over = json.dumps({"feature": f"{FEATURE} one two", "tags": tags})
     assert "feature" in str(parse_answer(STEP["item.synthesis"].answer, over))
+
+
+def test_free_answers_are_bounded_and_never_cut() -> None:
+    def free(**changes: Any) -> Any:
+        fields = {
+            "who_for": None,
+            "who_not_for": "Caramel haters; fresh fans",
+            "feature": "Benzoin-caramel-musk pop-art chic; gourmand lover wanting sophisticated sugar",
+            "tags": ["sweet scent", "bb cream", "women's health"],
+        }
+        return parse_answer(STEP["item.free"].answer, json.dumps(fields | changes))
+
+    assert free()["feature"].startswith("Benzoin-caramel-musk") and free()["who_for"] is None
+    assert free(feature=words(FEATURE_WORDS))["feature"] == words(FEATURE_WORDS)
+    refused = {
+        "feature": words(FEATURE_WORDS + 1),
+        "who_not_for": words(13),
+        "tags.2": ["a", "b", "Not Lower"],
+        "tags": ["one", "two"],
+    }
+    for where, value in refused.items():
+        assert f"({where}:" in free(**{where.partition(".")[0]: value})
 
 
 def test_the_word_that_the_grammar_forces_is_dropped_and_no_connector_ends_a_text() -> None:

@@ -24,7 +24,7 @@ USER = {
 ANSWERS = {"who_for": "a", "who_not_for": "b", "likes": "c", "avoids": "d"}
 
 
-@pytest.mark.parametrize("mode", ["chained", "single"])
+@pytest.mark.parametrize("mode", ["chained", "single", "free"])
 @pytest.mark.parametrize(("subject", "values"), [("item", ITEM), ("user", USER)])
 def test_every_step_has_a_prompt_whose_fixed_part_takes_no_variables(
     subject: Subject, mode: Mode, values: dict[str, object]
@@ -76,5 +76,5 @@ def test_prompt_files_are_shipped_with_the_package() -> None:
 
     files = {path.name for path in (Path(package.__file__).parent / "prompts" / PROMPT_VERSION).glob("*.j2")}
     steps = [*chain_of("item", "chained"), *chain_of("user", "chained")]
-    steps += [*chain_of("item", "single"), *chain_of("user", "single")]
+    steps += [*chain_of("item", "single"), *chain_of("user", "single"), *chain_of("item", "free")]
     assert files == {step.template for step in steps} | {"repair.j2"}
