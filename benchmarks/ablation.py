@@ -24,8 +24,7 @@ from pyspark.sql import functions as F
 from isrf_pipeline.config import Settings, load_settings
 from isrf_pipeline.evaluation.metrics import accuracy
 from isrf_pipeline.evaluation.slices import client_slices
-from isrf_pipeline.evaluation.split import test_events, training_events
-from isrf_pipeline.interests.lists import events_before_test
+from isrf_pipeline.evaluation.split import events_before_test, test_events, training_events
 from isrf_pipeline.lake import Lake, tables
 from isrf_pipeline.session import build_session
 from isrf_pipeline.stages.context import StageContext
@@ -99,7 +98,7 @@ def _accuracy(
     interactions = lake.read(tables.INTERACTIONS)
     pair = ("user_id", "item_id")
     held_out = test_events(interactions, settings.split).select(*pair).distinct()
-    known = events_before_test(interactions, settings).select(*pair).distinct()
+    known = events_before_test(interactions, settings.split).select(*pair).distinct()
     training = training_events(interactions, settings.split).select(*pair).distinct()
     judged = client_slices(held_out, known, training, lake.read(tables.ITEMS)).persist()
     lists = lake.read(tables.RECOMMENDATIONS)

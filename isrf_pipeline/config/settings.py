@@ -39,6 +39,7 @@ from isrf_pipeline.config.reasoning_settings import (
     ServerSettings,
 )
 from isrf_pipeline.config.section import Section
+from isrf_pipeline.config.split_settings import SplitSettings
 
 __all__ = [
     "Bm25Settings",
@@ -132,18 +133,6 @@ class SparkSettings(Section):
             else value
             for key, value in conf.items()
         }
-
-
-class SplitSettings(Section):
-    """Which events are fitted on and which are kept for measuring."""
-
-    policy: Literal["leave_one_out", "none"] = Field(
-        default="leave_one_out",
-        description="leave_one_out: each client's last event is test, the one before validation. none: fit on all.",
-    )
-    min_train_events: int = Field(
-        default=1, ge=1, description="Clients with fewer training events left are not split."
-    )
 
 
 class InteractionGraphSettings(Section):

@@ -15,8 +15,11 @@ from typing import Any
 
 from isrf_pipeline.config import load_settings
 from isrf_pipeline.errors import InputRefusedError, UsageError
+from isrf_pipeline.evaluation.beyond_accuracy import MEASURES
 from isrf_pipeline.evaluation.memory import PeakMemory
+from isrf_pipeline.evaluation.metrics import CUTOFFS
 from isrf_pipeline.evaluation.peers import PEERS, require_packages
+from isrf_pipeline.evaluation.split import describe_split
 from isrf_pipeline.lake import Lake, tables
 from isrf_pipeline.logs import log_event
 from isrf_pipeline.session import build_session
@@ -33,7 +36,7 @@ TIMED_STAGES = (
     "optimize",
     "recommend",
 )
-_REPORTED = ("HR@5", "NDCG@5", "HR@10", "NDCG@10", "HR@20", "NDCG@20", "MRR@10")
+_REPORTED = (*(f"{metric}@{k}" for k in CUTOFFS for metric in ("HR", "NDCG", "MRR")), *MEASURES)
 #: After the last event of every research set, so that none is a future event.
 _RUN_DATE = datetime.date(2026, 1, 1)
 
@@ -110,17 +113,17 @@ def run_benchmark(
         "users": interactions.select("user_id").distinct().count(),
         "items": lake.read(tables.ITEMS).count(),
         "interactions": interactions.count(),
-        "split": "leave-one-out; statistics from training events, input at test time training and validation events",
+        "split": describe_split(effective.settings.split),
         "order": "given" if shuffle_ties is None else f"same-day events shuffled with seed {shuffle_ties}",
         "reasoning": _reasoning_note(effective.settings.reasoning.backend),
         "isrf": {
-            **{name: measured[f"evaluate.isrf.{name}", "all"] for name in _REPORTED},
+            **_over_all(measured, "isrf"),
             "wall_seconds": seconds,
             "peak_rss_mb": round(peak),
         },
         "peers": {
             peer: {
-                **{name: measured[f"evaluate.{peer}.{name}", "all"] for name in _REPORTED},
+                **_over_all(measured, peer),
                 "wall_seconds": {
                     step: round(value, 2)
                     for (metric, step), value in measured.items()
@@ -131,16 +134,7 @@ def run_benchmark(
             for peer in peers
         },
         "slices": _by_slice(measured, ("isrf", *peers)),
-        "isrf_over_peers": {
-            peer: {
-                name: [
-                    measured[f"evaluate.isrf.{name}_over_{peer}{bound}", "all"]
-                    for bound in ("", ".low", ".high")
-                ]
-                for name in ("HR@10", "NDCG@10")
-            }
-            for peer in peers
-        },
+        "isrf_over_peers": _over_peers(measured, peers, "all"),
         "validation": {
             f"{row['metric'].removeprefix('optimize.')} {row['slice']}": row["value"]
             for row in lake.read(tables.METRICS).where("startswith(metric, 'optimize.')").collect()
@@ -156,17 +150,39 @@ def run_benchmark(
     return result
 
 
-def _by_slice(
-    measured: dict[tuple[str, str], float], systems: Sequence[str]
-) -> dict[str, dict[str, dict[str, float]]]:
-    """Slice to system to HR@10 and NDCG@10."""
+def _over_all(measured: dict[tuple[str, str], float], system: str) -> dict[str, float]:
+    """Measures of one system over all clients; lists that show nothing have no novelty, for instance."""
+    keys = {name: (f"evaluate.{system}.{name}", "all") for name in _REPORTED}
+    return {name: measured[key] for name, key in keys.items() if key in measured}
+
+
+def _by_slice(measured: dict[tuple[str, str], float], systems: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Slice to its clients, and to HR@10 and NDCG@10 of each system, ours beside the peers with intervals."""
     slices = sorted({slice_ for metric, slice_ in measured if metric == "evaluate.isrf.NDCG@10"})
+    found: dict[str, dict[str, Any]] = {}
+    for slice_ in slices:
+        found[slice_] = {"clients": round(measured["evaluate.clients_measured", slice_])}
+        for system in systems:
+            found[slice_][system] = {
+                name: measured[f"evaluate.{system}.{name}", slice_] for name in ("HR@10", "NDCG@10")
+            }
+        found[slice_]["isrf_over_peers"] = _over_peers(measured, systems[1:], slice_)
+    return found
+
+
+def _over_peers(
+    measured: dict[tuple[str, str], float], peers: Sequence[str], slice_: str
+) -> dict[str, dict[str, list[float]]]:
+    """Peer to metric to the difference in our favour and the bounds of its 95 % interval."""
     return {
-        slice_: {
-            system: {name: measured[f"evaluate.{system}.{name}", slice_] for name in ("HR@10", "NDCG@10")}
-            for system in systems
+        peer: {
+            name: [
+                measured[f"evaluate.isrf.{name}_over_{peer}{bound}", slice_]
+                for bound in ("", ".low", ".high")
+            ]
+            for name in ("HR@10", "NDCG@10")
         }
-        for slice_ in slices
+        for peer in peers
     }
 
 

@@ -29,9 +29,15 @@ def client_slices(held_out: DataFrame, known: DataFrame, training: DataFrame, it
     Returns
     -------
     DataFrame
-        user_id, item_id and slices (array<string>): all; history=..., by training items of the client; item=..., by
-        training clients of the held-out item; category=new where no item of the list's input shares the category path
-        of the held-out one.
+        user_id, item_id and slices (array<string>):
+
+        - "all";
+        - "history<=3", "history 4-6", "history>6", by training items of the client, and "history=1" beside the first;
+        - "client unseen" in place of these, of whom nothing was fitted on, and "client new" beside it where a list can
+          be computed from no event at all, only from attributes;
+        - "item unseen" (cold: without a training event), "item<=5", "item 6-20", "item>20", by training clients of the
+          held-out item;
+        - "category new" where no item of the list's input shares the category path of the held-out one.
     """
     from pyspark.sql import functions as F
 
@@ -41,13 +47,17 @@ def client_slices(held_out: DataFrame, known: DataFrame, training: DataFrame, it
     shown = (
         known.join(category, "item_id").select("user_id", "category").distinct().withColumn("shown", F.lit(1))
     )
+    informed = known.select("user_id").distinct().withColumn("informed", F.lit(1))
     events, clients = F.coalesce("events", F.lit(0)), F.coalesce("clients", F.lit(0))
     slices = F.array_compact(
         F.array(
             F.lit("all"),
-            F.when(events <= FEW_EVENTS, f"history<={FEW_EVENTS}")
+            F.when(events == 0, "client unseen")
+            .when(events <= FEW_EVENTS, f"history<={FEW_EVENTS}")
             .when(events <= 2 * FEW_EVENTS, f"history {FEW_EVENTS + 1}-{2 * FEW_EVENTS}")
             .otherwise(f"history>{2 * FEW_EVENTS}"),
+            F.when(events == 1, "history=1"),
+            F.when(F.col("informed").isNull(), "client new"),
             F.when(clients == 0, "item unseen")
             .when(clients <= RARE_ITEM, f"item<={RARE_ITEM}")
             .when(clients <= 4 * RARE_ITEM, f"item {RARE_ITEM + 1}-{4 * RARE_ITEM}")
@@ -57,8 +67,17 @@ def client_slices(held_out: DataFrame, known: DataFrame, training: DataFrame, it
     )
     return (
         held_out.join(of_client, "user_id", "left")
+        .join(informed, "user_id", "left")
         .join(of_item, "item_id", "left")
         .join(category, "item_id", "left")
         .join(shown, ["user_id", "category"], "left")
         .select("user_id", "item_id", slices.alias("slices"))
     )
+
+
+def slice_sizes(judged: DataFrame) -> dict[str, int]:
+    """Number of clients in each slice of :func:`client_slices`."""
+    from pyspark.sql import functions as F
+
+    rows = judged.select(F.explode("slices").alias("slice")).groupBy("slice").count().collect()
+    return {row["slice"]: row["count"] for row in rows}

@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 from typing import TYPE_CHECKING
 
-from isrf_pipeline.config import Settings
 from isrf_pipeline.evaluation.split import training_events
 from isrf_pipeline.graphs.profiles import history_profiles
 from isrf_pipeline.interests.chosen import load_model
@@ -107,11 +106,3 @@ def ranked_lists(
         if chosen.ranker is not None
         else None,
     )
-
-
-def events_before_test(interactions: DataFrame, settings: Settings) -> DataFrame:
-    """Training and validation events: what a client's list may be computed from when test events are measured."""
-    from isrf_pipeline.evaluation.split import validation_events
-
-    training = training_events(interactions, settings.split)
-    return training.unionByName(validation_events(interactions, settings.split))

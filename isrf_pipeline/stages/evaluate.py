@@ -1,14 +1,15 @@
-"""Stage evaluate: accuracy on held-out events beside the peers, coverage, and the gate on it."""
+"""Stage evaluate: accuracy on held-out events and what lists show, beside the peers; coverage, and the gate on it."""
 
 from __future__ import annotations
 
 from isrf_pipeline.errors import QualityGateError
+from isrf_pipeline.evaluation.beyond_accuracy import beyond_accuracy
 from isrf_pipeline.evaluation.memory import PeakMemory
 from isrf_pipeline.evaluation.metrics import accuracy
 from isrf_pipeline.evaluation.peers import PEERS, latest_of_pairs, require_packages
-from isrf_pipeline.evaluation.slices import client_slices
-from isrf_pipeline.evaluation.split import test_events, training_events
-from isrf_pipeline.interests.lists import events_before_test, ranked_lists
+from isrf_pipeline.evaluation.slices import client_slices, slice_sizes
+from isrf_pipeline.evaluation.split import events_before_test, test_events, training_events
+from isrf_pipeline.interests.lists import ranked_lists
 from isrf_pipeline.lake import tables
 from isrf_pipeline.stages.context import Stage, StageContext
 
@@ -28,7 +29,7 @@ def run(ctx: StageContext) -> None:
     measured = held_out.count()
     values["clients_measured", "all"] = measured
     if measured:
-        before = events_before_test(interactions, settings)
+        before = events_before_test(interactions, settings.split)
         known = latest_of_pairs(before).persist()
         # A benchmark delivers the very lists that are measured; a night's own lists know the test events.
         lists = (
@@ -46,8 +47,10 @@ def run(ctx: StageContext) -> None:
             for step, seconds in peer.wall_seconds.items():
                 values[f"{name}.wall_seconds", step] = seconds
             systems[name] = peer.lists
-        judged = client_slices(held_out, known, training, ctx.read(tables.ITEMS))
+        judged = client_slices(held_out, known, training, ctx.read(tables.ITEMS)).persist()
+        values |= {("clients_measured", slice_): size for slice_, size in slice_sizes(judged).items()}
         values |= accuracy(systems, judged)
+        values |= beyond_accuracy(systems, asked, training, ctx.read(tables.ITEM_FEATURES))
 
     coverage = delivered.select("user_id").distinct().count() / max(clients.count(), 1)
     values["coverage_clients", "all"] = coverage

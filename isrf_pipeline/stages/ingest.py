@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import ItemSource
 from isrf_pipeline.errors import ConfigurationError, InputRefusedError
+from isrf_pipeline.evaluation.split import require_held_out_events
 from isrf_pipeline.ingest import clients, interactions, items
 from isrf_pipeline.ingest.quarantine import (
     SourceCount,
@@ -64,6 +65,7 @@ def run(ctx: StageContext) -> None:
     read = catalogue.validate(limit)
     events = _events(ctx, catalogue.accepted())
     read_events = events.validate(limit)
+    require_held_out_events(events.accepted(), ctx.settings.split)
     read += read_events + (people.validate(limit) if people is not None else 0)
     ctx.counters.rows_in += read
 

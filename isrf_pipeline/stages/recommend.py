@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from isrf_pipeline.evaluation.split import training_events
-from isrf_pipeline.interests.lists import events_before_test, ranked_lists
+from isrf_pipeline.evaluation.split import events_before_test, training_events
+from isrf_pipeline.interests.lists import ranked_lists
 from isrf_pipeline.lake import tables
 from isrf_pipeline.merchandising.heroes import hero_audiences, hero_items
 from isrf_pipeline.merchandising.reasons import with_reasons
@@ -19,7 +19,7 @@ def run(ctx: StageContext) -> None:
     interactions = ctx.read(tables.INTERACTIONS)
     items, features = ctx.read(tables.ITEMS), ctx.read(tables.ITEM_FEATURES)
     if settings.input == "before_test":
-        events = events_before_test(interactions, ctx.settings)
+        events = events_before_test(interactions, ctx.settings.split)
         excluded, only_available, at_last_event = events.select("user_id", "item_id"), False, True
     else:
         events = interactions

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from isrf_pipeline.config.settings import EvaluationSettings, MllibAlsSettings
+from isrf_pipeline.evaluation.beyond_accuracy import beyond_accuracy
 from isrf_pipeline.evaluation.metrics import accuracy
 from isrf_pipeline.evaluation.peers import mllib_als_lists, popularity_lists
-from isrf_pipeline.evaluation.slices import client_slices
+from isrf_pipeline.evaluation.slices import client_slices, slice_sizes
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -61,24 +64,72 @@ def test_systems_are_compared_client_by_client(spark: SparkSession) -> None:
     )
 
 
+def test_metrics_agree_with_ranx_on_random_lists(spark: SparkSession) -> None:
+    """The file holds lists drawn at random and what ranx measured on them; ranx_reference.py says how it was made."""
+    reference = json.loads((Path(__file__).parent / "ranx_reference.json").read_text(encoding="utf-8"))
+    rows = [
+        (client, place, item)
+        for client, items in reference["lists"].items()
+        for place, item in enumerate(items, start=1)
+    ]
+    clients = [(client, item, ["all"]) for client, item in reference["held_out"].items()]
+    found = accuracy({"ours": spark.createDataFrame(rows, LISTS)}, judged(spark, clients))
+    assert {name: found[f"ours.{name}", "all"] for name in reference["ranx"]} == pytest.approx(
+        reference["ranx"]
+    )
+    assert set(found) == {(f"ours.{name}", "all") for name in reference["ranx"]}
+
+
 def test_metrics_of_nothing_are_absent(spark: SparkSession) -> None:
     assert accuracy({"ours": spark.createDataFrame([], LISTS)}, judged(spark, [])) == {}
 
 
+def test_what_lists_show_by_hand(spark: SparkSession) -> None:
+    training = known_items(spark)
+    features = spark.createDataFrame(
+        [("a", [3.0, 0.0]), ("b", [0.0, 1.0]), ("c", [1.0, 0.0]), ("d", None), ("e", [1.0, 1.0])],
+        "item_id string, embedding array<float>",
+    )
+    # u9 is not asked for, place 11 is not shown, z is not in the catalogue, d has no embedding.
+    places = [("u1", 1, "a"), ("u1", 2, "b"), ("u1", 11, "e"), ("u2", 1, "a"), ("u2", 2, "c"), ("u2", 3, "z")]
+    lists = spark.createDataFrame([*places, ("u3", 1, "c"), ("u3", 2, "d"), ("u9", 1, "e")], LISTS)
+    clients = spark.createDataFrame([("u1",), ("u2",), ("u3",), ("u4",)], "user_id string")
+    systems = {"ours": lists, "none": lists.limit(0)}
+    found = beyond_accuracy(systems, clients, training, features)
+    # Of five items four are shown, in 2, 1, 2 and 1 of six places.
+    assert found["ours.coverage@10", "all"] == pytest.approx(4 / 5)
+    assert found["ours.gini@10", "all"] == pytest.approx((-2 * 1 + 0 * 1 + 2 * 2 + 4 * 2) / 6 / 4)
+    # Of four clients three have a, two b, one each c and d.
+    assert found["ours.novelty@10", "all"] == pytest.approx((2 * math.log2(4 / 3) + 1 + 2 * 2 + 2) / 6)
+    # a and b are at right angles, a and c are parallel; the third list has one embedded item only.
+    assert found["ours.diversity@10", "all"] == pytest.approx(0.5)
+    assert {key: value for key, value in found.items() if key[0].startswith("none")} == {
+        ("none.coverage@10", "all"): 0.0
+    }
+
+
 def test_slices_by_hand(spark: SparkSession) -> None:
     pairs = "user_id string, item_id string"
-    training = spark.createDataFrame([("u1", "a"), ("u1", "b"), *(("u2", item) for item in "abcdefg")], pairs)
+    training = spark.createDataFrame(
+        [("u1", "a"), ("u1", "b"), ("u4", "b"), *(("u2", item) for item in "abcdefg")], pairs
+    )
+    known = training.union(spark.createDataFrame([("u5", "c")], pairs))
     items = spark.createDataFrame(
         [("a", ["x", "y"]), ("b", ["x", "y"]), ("c", ["x", "z"]), ("n", ["x", "w"]), ("e", [])],
         "item_id string, categories array<string>",
     )
-    held_out = spark.createDataFrame([("u1", "c"), ("u2", "n"), ("u3", "e")], pairs)
-    rows = client_slices(held_out, training, training, items).collect()
-    found = {row["user_id"]: set(row["slices"]) for row in rows}
+    held_out = spark.createDataFrame([("u1", "c"), ("u2", "n"), ("u3", "e"), ("u4", "a"), ("u5", "n")], pairs)
+    judged = client_slices(held_out, known, training, items)
+    found = {row["user_id"]: set(row["slices"]) for row in judged.collect()}
     assert found["u1"] == {"all", "history<=3", "item<=5", "category new"}
     assert found["u2"] == {"all", "history>6", "item unseen", "category new"}
-    # Where the category is not known nothing is said about it.
-    assert found["u3"] == {"all", "history<=3", "item<=5"}
+    # Nothing is known of u3 but that it exists; where the category is not known nothing is said about it.
+    assert found["u3"] == {"all", "client unseen", "client new", "item<=5"}
+    assert found["u4"] == {"all", "history=1", "history<=3", "item<=5"}
+    # u5 has a history, which nothing was fitted on.
+    assert found["u5"] == {"all", "client unseen", "item unseen", "category new"}
+    sizes = slice_sizes(judged)
+    assert (sizes["all"], sizes["client unseen"], sizes["client new"], sizes["item<=5"]) == (5, 2, 1, 3)
 
 
 def test_popularity_leaves_out_what_a_client_has(spark: SparkSession) -> None:

@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from isrf_pipeline.config.settings import SplitSettings
+from isrf_pipeline.errors import InputRefusedError
 from isrf_pipeline.evaluation import split as split_module
-from isrf_pipeline.evaluation.split import training_events, validation_events, with_part
+from isrf_pipeline.evaluation.split import (
+    events_before_test,
+    require_held_out_events,
+    training_events,
+    validation_events,
+    with_part,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -148,3 +155,102 @@ def test_order_and_partitions_of_rows_do_not_matter(spark: SparkSession) -> None
     assert {(r.user_id, r.item_id, r.event_type, r.m): r.part for r in rows.collect()} == expected
     held_out = {(u, i): part for (u, i, _, _), part in expected.items() if part in ("validation", "test")}
     assert not [key for key, part in expected.items() if part == "train" and key[:2] in held_out]
+
+
+_DAY = 24 * 60
+_BY_TIME = SplitSettings(policy="temporal", validation_from="2024-01-11", test_from="2024-01-21")
+
+
+def test_temporal_split_by_hand(spark: SparkSession) -> None:
+    parts = _parts(
+        spark,
+        [
+            _event("u", "a", 0),
+            _event("u", "b", 10 * _DAY - 1, "view"),
+            _event("u", "a", 10 * _DAY),  # not new: known at test time, fitted on by nothing
+            _event("u", "v", 11 * _DAY, "view"),
+            _event("u", "w", 12 * _DAY),  # the second new item of the window
+            _event("u", "v", 13 * _DAY),
+            _event("u", "w", 20 * _DAY),  # not new in the test window
+            _event("u", "t", 21 * _DAY, "view"),
+            _event("u", "s", 22 * _DAY),
+            _event("u", "v", 23 * _DAY),
+            _event("u", "t", 24 * _DAY),
+            # Nobody knew this client before the test window, nor that one after the training window.
+            _event("new", "a", 20 * _DAY),
+            _event("gone", "b", 3 * _DAY),
+        ],
+        _BY_TIME,
+    )
+    assert parts == {
+        ("u", "a", "purchase", 0): "train",
+        ("u", "b", "view", 10 * _DAY - 1): "train",
+        ("u", "a", "purchase", 10 * _DAY): "known",
+        ("u", "v", "view", 11 * _DAY): "validation",
+        ("u", "w", "purchase", 12 * _DAY): "known",
+        ("u", "v", "purchase", 13 * _DAY): "validation",
+        ("u", "w", "purchase", 20 * _DAY): None,
+        ("u", "t", "view", 21 * _DAY): "test",
+        ("u", "s", "purchase", 22 * _DAY): None,
+        ("u", "v", "purchase", 23 * _DAY): None,
+        ("u", "t", "purchase", 24 * _DAY): "test",
+        ("new", "a", "purchase", 20 * _DAY): "test",
+        ("gone", "b", "purchase", 3 * _DAY): "train",
+    }
+
+
+def test_every_reader_of_parts_works_with_the_temporal_split(spark: SparkSession) -> None:
+    events = _frame(
+        spark, [_event("u", item, day * _DAY) for item, day in zip("abvwt", (0, 1, 12, 13, 25), strict=True)]
+    )
+    assert {row[1] for row in _minutes(training_events(events, _BY_TIME))} == {"a", "b"}
+    assert {row[1] for row in _minutes(validation_events(events, _BY_TIME))} == {"v"}
+    assert {row[1] for row in _minutes(split_module.test_events(events, _BY_TIME))} == {"t"}
+    assert {row[1] for row in _minutes(events_before_test(events, _BY_TIME))} == {"a", "b", "v", "w"}
+
+
+def test_windows_by_share_are_whole_days(spark: SparkSession) -> None:
+    # 10 days of two events each; 20 % of the events are the last two days, 10 % before them the eighth.
+    events = [_event(f"u{day}{half}", "a", day * _DAY + half * 60) for day in range(10) for half in range(2)]
+    split = SplitSettings(policy="temporal", validation_share=0.1, test_share=0.2)
+    days: dict[str, set[int]] = {}
+    for (_, _, _, minute), part in _parts(spark, events, split).items():
+        days.setdefault(part, set()).add(minute // _DAY)
+    assert days == {"train": set(range(7)), "validation": {7}, "test": {8, 9}}
+
+
+def test_a_set_without_dates_is_refused_by_the_temporal_split(spark: SparkSession) -> None:
+    events = _frame(spark, [_event("u", item, minute) for minute, item in enumerate("abcde")])
+    with pytest.raises(
+        InputRefusedError, match="no test event is left of events from 2024-01-01 to 2024-01-01"
+    ):
+        require_held_out_events(events, SplitSettings(policy="temporal"))
+    require_held_out_events(events, _LEAVE_ONE_OUT)
+    late = SplitSettings(policy="temporal", validation_from="2020-01-01", test_from="2024-01-01")
+    with pytest.raises(InputRefusedError, match="no train event is left"):
+        require_held_out_events(events, late)
+
+
+@pytest.mark.parametrize("policy", ["leave_one_out", "temporal"])
+def test_of_unseen_clients_nothing_is_fitted_on_but_their_history_is_known(
+    spark: SparkSession, policy: str
+) -> None:
+    shared = {"policy": policy, "validation_from": "2024-01-03", "test_from": "2024-01-04"}
+    seen, unseen = (SplitSettings.model_validate({**shared, "unseen_clients": share}) for share in (0, 0.3))
+    events = [
+        _event(f"u{number}", item, day * _DAY) for number in range(200) for day, item in enumerate("abcd")
+    ]
+    before, after = _parts(spark, events, seen), _parts(spark, events, unseen)
+    drawn = {key[0] for key, part in after.items() if part == "known"}
+    # A share of 30 % of 200 clients, within three standard errors.
+    assert 40 < len(drawn) < 80
+    for key, part in before.items():
+        expected = "known" if key[0] in drawn and part in ("train", "validation") else part
+        assert after[key] == expected
+    frame = _frame(spark, events)
+    assert drawn.isdisjoint(row[0] for row in _minutes(training_events(frame, unseen)))
+    assert drawn.isdisjoint(row[0] for row in _minutes(validation_events(frame, unseen)))
+    assert _minutes(events_before_test(frame, unseen)) == _minutes(events_before_test(frame, seen))
+    assert _minutes(split_module.test_events(frame, unseen)) == _minutes(
+        split_module.test_events(frame, seen)
+    )
