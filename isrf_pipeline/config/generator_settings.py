@@ -36,10 +36,10 @@ class GeneratorSettings(Section):
         description="Weight of one more step back in explicit and implicit interest.",
     )
     epochs: int = Field(
-        default=20, ge=1, description="Passes over what precedes each client's last training event."
+        default=12, ge=1, description="Passes over what precedes each client's last training event."
     )
     further_epochs: int = Field(
-        default=6, ge=1, description="Passes over all training events that follow them."
+        default=4, ge=1, description="Passes over all training events that follow them."
     )
     batch: int = Field(default=128, ge=1, description="Histories of one step of training.")
     dropout: float = Field(
