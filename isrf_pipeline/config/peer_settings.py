@@ -1,6 +1,6 @@
 """Settings of the peers that a benchmark measures beside the recommendations.
 
-Those without a figure of their own in the literature were chosen on Beauty's validation events.
+Defaults of bm25, ease and sasrec were chosen on Beauty's validation events; docs/architecture.md has the figures.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Bm25Settings(Section):
     """Item neighbours of the package implicit."""
 
     neighbours: int = Field(
-        default=20, ge=1, description="Neighbours of an item in the peer bm25, itself among them."
+        default=100, ge=1, description="Neighbours of an item in the peer bm25, itself among them."
     )
     k1: float = Field(default=1.2, ge=0, description="How slowly repetition saturates in the peer bm25.")
     b: float = Field(
-        default=0.75, ge=0, le=1, description="How strongly popular items are damped in the peer bm25."
+        default=0.2, ge=0, le=1, description="How strongly popular items are damped in the peer bm25."
     )
 
 
@@ -46,7 +46,7 @@ class ImplicitAlsSettings(Section):
 class EaseSettings(Section):
     """The closed form of Steck (2019)."""
 
-    ridge: float = Field(default=250.0, gt=0, description="Ridge of the peer ease.")
+    ridge: float = Field(default=50.0, gt=0, description="Ridge of the peer ease.")
     max_items: int = Field(
         default=25_000,
         ge=1,
@@ -64,20 +64,20 @@ class SasRecSettings(Section):
     )
     steps: int = Field(default=50, ge=1, description="Newest items of a history that the peer sasrec reads.")
     epochs: int = Field(
-        default=30, ge=1, description="Passes of the peer sasrec over the training histories."
+        default=15, ge=1, description="Passes of the peer sasrec over the training histories."
     )
-    batch: int = Field(default=128, ge=1, description="Histories of one step of training of the peer sasrec.")
+    batch: int = Field(default=256, ge=1, description="Histories of one step of training of the peer sasrec.")
     negatives: int = Field(
-        default=2048, ge=1, description="Items that the peer sasrec tells the true one from in a step."
+        default=1024, ge=1, description="Items that the peer sasrec tells the true one from in a step."
     )
     dropout: float = Field(
-        default=0.3, ge=0, lt=1, description="Share of the network that a step of the peer sasrec leaves out."
+        default=0.5, ge=0, lt=1, description="Share of the network that a step of the peer sasrec leaves out."
     )
     temperature: float = Field(
         default=0.07, gt=0, description="Cosines of the peer sasrec are divided by it."
     )
     learning_rate: float = Field(
-        default=2e-3, gt=0, description="Largest step of training of the peer sasrec."
+        default=3e-3, gt=0, description="Largest step of training of the peer sasrec."
     )
     weight_decay: float = Field(
         default=0.01, ge=0, description="Pull of the weights of the peer sasrec towards 0."
