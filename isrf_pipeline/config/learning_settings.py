@@ -1,4 +1,4 @@
-"""Settings of what is learned from clients' histories: the sequence model and the ranker."""
+"""Settings of what is learned from clients' histories: the sequence model, the alignment and the ranker."""
 
 from __future__ import annotations
 
@@ -32,6 +32,39 @@ class SequenceSettings(Section):
         default=1_000_000,
         ge=1,
         description="It learns from at most so many clients, drawn by a hash of their identifier.",
+    )
+    seed: int = Field(default=0, description="Seed of training.")
+
+
+class AlignmentSettings(Section):
+    """Contrastive alignment: the map that brings profiles together where explicit interests are alike."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Whether it is trained; profiles are mapped only where validation is better with it.",
+    )
+    clients: int = Field(
+        default=16_384,
+        ge=2,
+        description="It learns from at most so many clients, drawn by a hash of their identifier.",
+    )
+    rank: int = Field(default=64, ge=1, description="Rank of what the map adds to a profile.")
+    batch: int = Field(default=512, ge=2, description="Clients told from each other in a step of training.")
+    epochs: int = Field(default=4, ge=1, description="Passes over the clients in each round.")
+    temperature: float = Field(
+        default=0.07, gt=0, description="Cosines are divided by it; smaller looks at the most similar only."
+    )
+    learning_rate: float = Field(default=2e-3, gt=0, description="Step of training.")
+    weight_decay: float = Field(default=0.01, ge=0, description="Pull of the map towards the identity.")
+    min_gain: float = Field(
+        default=0.0,
+        ge=-1,
+        description="Profiles are mapped only if validation NDCG@10 is better by this share than without; -1: always.",
+    )
+    processes: int = Field(
+        default=1,
+        ge=1,
+        description="Above 1 it is trained in so many processes through Spark's TorchDistributor.",
     )
     seed: int = Field(default=0, description="Seed of training.")
 

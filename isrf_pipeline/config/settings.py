@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from isrf_pipeline.config.generator_settings import GeneratorSettings
 from isrf_pipeline.config.ingest_settings import (
     ClientColumns,
     ClientSource,
@@ -19,7 +20,7 @@ from isrf_pipeline.config.ingest_settings import (
     ItemSource,
     ResearchSource,
 )
-from isrf_pipeline.config.learning_settings import RankerSettings, SequenceSettings
+from isrf_pipeline.config.learning_settings import AlignmentSettings, RankerSettings, SequenceSettings
 from isrf_pipeline.config.peer_settings import (
     Bm25Settings,
     EaseSettings,
@@ -42,6 +43,7 @@ from isrf_pipeline.config.section import Section
 from isrf_pipeline.config.split_settings import SplitSettings
 
 __all__ = [
+    "AlignmentSettings",
     "Bm25Settings",
     "BudgetSettings",
     "ClientColumns",
@@ -52,6 +54,7 @@ __all__ = [
     "EngineSettings",
     "EvaluationSettings",
     "ExportSettings",
+    "GeneratorSettings",
     "ImplicitAlsSettings",
     "IngestSettings",
     "InteractionGraphSettings",
@@ -159,6 +162,20 @@ class InteractionGraphSettings(Section):
     edges_per_item: int = Field(
         default=100, ge=1, description="Strongest item-item edges kept for each article."
     )
+    feature_weights: list[float] = Field(
+        default_factory=lambda: [0.0, 0.5, 1.0],
+        description="Weights of the model's words in the item-item model beside embedding.title_weight and the others; "
+        "validation chooses one, and 0 where none is better by more than the noise.",
+    )
+    tag_weights: list[float] = Field(
+        default_factory=lambda: [0.0, 0.35, 0.7],
+        description="The same for the tags that items share.",
+    )
+    validation_clients: int = Field(
+        default=20_000,
+        ge=100,
+        description="At most so many clients, drawn by a hash of their identifier, judge these weights.",
+    )
     semantic_neighbours: int = Field(
         default=20, ge=1, description="Edges to the articles nearest in meaning, for each article."
     )
@@ -221,6 +238,11 @@ class OptimizeSettings(Section):
         ge=1,
         description="So many rounds in a row without that gain end the search before `rounds`.",
     )
+    round: int | None = Field(
+        default=None,
+        ge=0,
+        description="Deliver this round whatever validation says; empty: validation chooses. For measurements.",
+    )
     guidance: float = Field(
         default=0.5, ge=0, description="How strongly explicit interest shapes the next round's profile."
     )
@@ -243,6 +265,13 @@ class OptimizeSettings(Section):
         ge=100,
         description="At most so many clients, drawn by a hash of their identifier, judge rounds and weights.",
     )
+    alignment: AlignmentSettings = AlignmentSettings()
+
+    @model_validator(mode="after")
+    def _round_is_run(self) -> Self:
+        if self.round is not None and self.round > self.rounds:
+            raise ValueError(f"round ({self.round}) must not lie behind the last of rounds ({self.rounds})")
+        return self
 
 
 class RecommendSettings(Section):
@@ -314,6 +343,7 @@ class Settings(Section):
     user_graph: UserGraphSettings = UserGraphSettings()
     optimize: OptimizeSettings = OptimizeSettings()
     sequence: SequenceSettings = SequenceSettings()
+    generator: GeneratorSettings = GeneratorSettings()
     ranker: RankerSettings = RankerSettings()
     recommend: RecommendSettings = RecommendSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

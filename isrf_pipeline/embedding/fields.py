@@ -40,7 +40,10 @@ _SCHEMA = ", ".join(
 
 
 def field_weights(settings: EmbeddingSettings) -> dict[str, float]:
-    """Weight of each field in the kernel of the item-item model and, but for the whole, in the sum of all fields."""
+    """Weight of each field in the sum of all fields, which the whole is no part of.
+
+    The catalogue's own fields have the same weights in the kernel of the item-item model.
+    """
     return {
         "title": settings.title_weight,
         "attributes": 1.0,
@@ -57,7 +60,7 @@ def field_texts(items: DataFrame, features: DataFrame, left_out: Sequence[str] =
     items
         silver.items.
     features
-        item_id, feature, who_for, tags: the model's words, if any.
+        item_id, feature, who_for: the model's words, if any.
     left_out
         Names of attributes whose values are not part of it, where an item has a title.
 

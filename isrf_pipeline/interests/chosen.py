@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from isrf_pipeline.alignment.model import ProfileMap
 from isrf_pipeline.errors import MissingTableError
 from isrf_pipeline.interests.propagation import FusionWeights
 from isrf_pipeline.lake import tables
@@ -14,6 +16,9 @@ from isrf_pipeline.stages.context import StageContext
 
 if TYPE_CHECKING:
     from pyspark.sql import Row
+
+#: Part of the map of a round, followed by its number.
+_ALIGNMENT = "alignment "
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,15 @@ class ChosenModel:
         The sequence model, or None without one.
     ranker
         The ranker, or None where the fixed fusion ranks.
+    alignments
+        Maps of profiles by round, up to the chosen one, as far as validation kept them.
     """
 
     round: int
     weights: FusionWeights
     sequence: SequenceModel | None
     ranker: Ranker | None
+    alignments: Mapping[int, ProfileMap] = field(default_factory=dict)
 
 
 def store_model(ctx: StageContext, model: ChosenModel, validation_ndcg: float) -> None:
@@ -67,6 +75,10 @@ def store_model(ctx: StageContext, model: ChosenModel, validation_ndcg: float) -
         parts.append((ctx.run_date, "sequence", model.sequence.to_bytes()))
     if model.ranker is not None:
         parts.append((ctx.run_date, "ranker", model.ranker.text.encode()))
+    parts += [
+        (ctx.run_date, f"{_ALIGNMENT}{round_}", alignment.to_bytes())
+        for round_, alignment in sorted(model.alignments.items())
+    ]
     ctx.write_together(
         (tables.INTEREST_MODEL, ctx.spark.createDataFrame([row], tables.INTEREST_MODEL.ddl())),
         (tables.INTEREST_PARAMETERS, ctx.spark.createDataFrame(parts, tables.INTEREST_PARAMETERS.ddl())),
@@ -108,4 +120,9 @@ def load_model(ctx: StageContext) -> ChosenModel:
         ),
         SequenceModel.from_bytes(parts["sequence"]) if "sequence" in parts else None,
         Ranker(parts["ranker"].decode()) if "ranker" in parts else None,
+        {
+            int(name.removeprefix(_ALIGNMENT)): ProfileMap.from_bytes(content)
+            for name, content in parts.items()
+            if name.startswith(_ALIGNMENT)
+        },
     )

@@ -6,15 +6,17 @@ Every statistic is built anew without these events, so that nothing the ranker l
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from isrf_pipeline.alignment.model import ProfileMap
 from isrf_pipeline.config import Settings
 from isrf_pipeline.graphs.similarity import top_similar_packed
+from isrf_pipeline.interests.aligning import train_alignment
 from isrf_pipeline.interests.implicit import group_interest
 from isrf_pipeline.interests.inputs import ReferenceClients, group_after_rounds, profiles_in_round
 from isrf_pipeline.interests.model import InterestModel
@@ -96,11 +98,16 @@ def earlier_model(
 
 
 def earlier_knowledge(
-    histories: DataFrame, model: Broadcast[InterestModel], chosen_round: int, settings: Settings
+    histories: DataFrame,
+    model: Broadcast[InterestModel],
+    chosen_round: int,
+    settings: Settings,
+    aligned_rounds: Collection[int] = (),
 ) -> EarlierKnowledge:
     """Inputs of the clients that the ranker learns from, after the rounds that validation chose.
 
-    Clients are compared by their items alone: interest texts were written from all training events.
+    Clients are compared by their items alone: interest texts were written from all training events. Maps of profiles
+    are trained anew for the same reason: those of the rounds have seen the labels.
 
     Parameters
     ----------
@@ -112,21 +119,32 @@ def earlier_knowledge(
         Round of optimization whose group interest is used.
     settings
         Of the run.
+    aligned_rounds
+        Rounds in which validation kept the map of profiles.
     """
     from pyspark.sql import functions as F
 
     everybody = _plain_profiles(histories, model, settings.user_graph.history_decay).persist()
 
-    def profiles_of(round_: int) -> DataFrame:
-        fed_back = None
+    graph = settings.user_graph
+    profiles = {0: everybody}
+    alignments: dict[int, ProfileMap] = {}
+    trained: ProfileMap | None = None
+    fed_back = None
+    for round_ in range(1, chosen_round + 1):
         if round_ > 1:
-            before = profiles_of(round_ - 1).persist()
-            graph = settings.user_graph
+            before = profiles[round_ - 1]
             neighbours = top_similar_packed(before, before, graph.neighbours, graph.block_users)
             fed_back = group_interest(
                 neighbours, histories, model.value.popularity, graph.sharpness, settings.recommend.candidates
-            )
-        return profiles_in_round(histories, everybody, fed_back, round_, model, settings)
+            ).persist()
+        if round_ in aligned_rounds:
+            found = train_alignment(histories, everybody, fed_back, trained, model, settings)
+            if found is not None:
+                alignments[round_] = trained = found.map
+        profiles[round_] = profiles_in_round(
+            histories, everybody, fed_back, round_, model, settings, alignments.get(round_)
+        ).persist()
 
     drawn = (
         histories.orderBy(F.xxhash64("user_id"), "user_id").limit(settings.ranker.clients).localCheckpoint()
@@ -134,10 +152,11 @@ def earlier_knowledge(
     group = group_after_rounds(
         drawn,
         everybody.join(drawn.select("user_id"), "user_id", "left_semi"),
-        ReferenceClients(histories, profiles_of),
+        ReferenceClients(histories, profiles.__getitem__),
         chosen_round,
         model,
         settings,
+        alignments,
     )
     inputs = with_group(drawn, group).withColumns({"excluded": F.col("codes"), "today": F.col("days")[0]})
     return EarlierKnowledge(model, inputs)

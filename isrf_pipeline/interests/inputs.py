@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from isrf_pipeline.alignment.model import ProfileMap
 from isrf_pipeline.config import Settings
 from isrf_pipeline.graphs.similarity import top_similar_packed
 from isrf_pipeline.interests.implicit import group_interest
@@ -40,12 +41,13 @@ def profiles_in_round(
     round_: int,
     model: Broadcast[InterestModel],
     settings: Settings,
+    alignment: ProfileMap | None = None,
 ) -> DataFrame:
-    """Profiles of clients in a round: as they are in round 0, guided by explicit interest in later ones."""
+    """Profiles of clients in a round: as they are in round 0, aligned and guided by explicit interest in later ones."""
     if round_ == 0:
         return profiles
     guidance = Guidance(settings.interaction_graph, settings.optimize)
-    return guided_profiles(with_group(histories, group), profiles, model, guidance)
+    return guided_profiles(with_group(histories, group), profiles, model, guidance, alignment)
 
 
 def group_after_rounds(
@@ -55,6 +57,7 @@ def group_after_rounds(
     chosen_round: int,
     model: Broadcast[InterestModel],
     settings: Settings,
+    alignments: Mapping[int, ProfileMap],
 ) -> DataFrame:
     """Group interest of clients after the chosen number of rounds.
 
@@ -71,6 +74,12 @@ def group_after_rounds(
         Whom they are compared with.
     chosen_round
         Round that validation chose; 0 is without guidance.
+    model
+        Broadcast item model.
+    settings
+        Of the run.
+    alignments
+        Maps of profiles by round, as far as validation kept them.
 
     Returns
     -------
@@ -81,7 +90,9 @@ def group_after_rounds(
     group: DataFrame | None = None
     for round_ in range(min(1, chosen_round), chosen_round + 1):
         # The search reads its queries twice.
-        queries = profiles_in_round(histories, profiles, group, round_, model, settings).persist()
+        queries = profiles_in_round(
+            histories, profiles, group, round_, model, settings, alignments.get(round_)
+        ).persist()
         neighbours = top_similar_packed(
             queries, reference.profiles(round_), graph.neighbours, graph.block_users
         )

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from isrf_pipeline.alignment.model import ProfileMap
 from isrf_pipeline.config import Settings
 from isrf_pipeline.graphs.similarity import top_similar_packed
+from isrf_pipeline.interests.aligning import group_options, train_alignment, try_alignment
 from isrf_pipeline.interests.implicit import group_interest
 from isrf_pipeline.interests.inputs import profiles_in_round
 from isrf_pipeline.interests.model import InterestModel
+from isrf_pipeline.interests.progress import Progress, Round
 from isrf_pipeline.interests.propagation import FusionWeights
 from isrf_pipeline.interests.ranking import held_out_ndcg
+from isrf_pipeline.interests.round_graphs import of_clients, store_round_graph, stored_neighbours
 from isrf_pipeline.interests.rounds import Guidance, mean_alignment, mean_neighbour_overlap, with_group
 from isrf_pipeline.interests.selection import fusion_options, out_of_patience
 from isrf_pipeline.lake import tables
@@ -22,37 +30,15 @@ if TYPE_CHECKING:
     from pyspark import Broadcast
     from pyspark.sql import DataFrame
 
+#: The group's own list, without anything else.
+_GROUP_ALONE = FusionWeights(semantic=0.0, implicit=1.0, feedback=0.0, followed=0.0)
 
-@dataclass(frozen=True)
+
+@dataclass
 class Iteration:
-    """What the rounds led to.
+    """The rounds of one night.
 
     Attributes
-    ----------
-    results
-        Validation NDCG@10, round and best weights of each round, in the order of rounds; empty where no client has a
-        validation event.
-    judged
-        By round: inputs of the clients who judge it, with their held-out item as target.
-    metrics
-        (metric, slice) to value, for ops.metrics.
-    """
-
-    results: list[tuple[float, int, FusionWeights]]
-    judged: dict[int, DataFrame]
-    metrics: dict[tuple[str, str], float]
-
-
-def iterate(
-    ctx: StageContext,
-    histories: DataFrame,
-    targets: DataFrame,
-    model: InterestModel,
-    shared: Broadcast[InterestModel],
-) -> Iteration:
-    """Run the rounds until validation does not reward them any more, and store each round's user graph.
-
-    Parameters
     ----------
     ctx
         The stage optimize; it has profiles and the user graph of round 0.
@@ -60,96 +46,223 @@ def iterate(
         user_id, codes, weights, days of all clients; training events only.
     targets
         user_id and target (int: code of the validation item), of the clients who have one.
-    model, shared
-        The item model, and the same broadcast.
+    model
+        Broadcast item model.
+    popularity
+        (items,) training clients of each item.
+    finished
+        Rounds that are done, in their order.
     """
-    from pyspark.sql import functions as F
 
-    settings = ctx.settings
-    measurable = not targets.isEmpty()
-    # Clients on whom rounds are measured; few whatever the lake, so that they may be broadcast.
-    judges = _sample((targets if measurable else histories).select("user_id").distinct(), settings).persist()
-    # Checkpoints and not the cache: a round that writes a table empties the cache of all that was read from it, and
-    # would search the round before once more.
-    neighbours = _packed_neighbours(ctx.read(tables.SIMILARITY), judges).localCheckpoint()
-    plain_profiles = ctx.read(tables.PROFILES).where("round = 0").select("user_id", "embedding")
-    guidance = Guidance(settings.interaction_graph, settings.optimize)
-    options = fusion_options(settings)
+    ctx: StageContext
+    histories: DataFrame
+    targets: DataFrame
+    model: Broadcast[InterestModel]
+    popularity: NDArray[np.float32]
+    finished: list[Round] = field(default_factory=list)
 
-    fed_back: DataFrame | None = None
-    measured: dict[int, DataFrame] = {}
-    metrics: dict[tuple[str, str], float] = {}
-    results: list[tuple[float, int, FusionWeights]] = []
-    for round_ in range(settings.optimize.rounds + 1):
-        if round_ > 0:
-            before = neighbours
-            if round_ > 1:
-                # Feedback starts with the group of round 1: round 0 is the graph without any guidance.
-                fed_back = _group(before, histories, model, settings)
-            profiles = profiles_in_round(histories, plain_profiles, fed_back, round_, shared, settings)
-            neighbours = _rebuild_user_graph(ctx, profiles, round_)
+    def __post_init__(self) -> None:
+        settings = self.ctx.settings
+        self._measurable = not self.targets.isEmpty()
+        # Clients on whom rounds are measured; few whatever the lake, so that they may be broadcast.
+        judging = (self.targets if self._measurable else self.histories).select("user_id").distinct()
+        self._judges = _sample(judging, settings).persist()
+        self._options = fusion_options(settings)
+        # Of the newest finished round; of judges only in round 0, of everybody later.
+        self._neighbours: DataFrame | None = None
+
+    def run(self, progress: Progress) -> None:
+        """Run rounds until validation does not reward them any more, behind those that ``progress`` has."""
+        settings = self.ctx.settings
+        for number in range(settings.optimize.rounds + 1):
+            round_ = Round.kept_in(progress, number)
+            if round_ is None:
+                round_ = self._next_round(number)
+                round_.keep_in(progress)
+            self.finished.append(round_)
+            log_event("round", round=number, **round_.metrics)
+            if out_of_patience(self.results, settings):
+                break
+
+    @property
+    def results(self) -> list[tuple[float, int, FusionWeights]]:
+        """Validation NDCG@10, number and best weights of each round; empty where nothing can be measured."""
+        return [
+            (round_.ndcg, round_.number, round_.weights)
+            for round_ in self.finished
+            if round_.ndcg is not None and round_.weights is not None
+        ]
+
+    @property
+    def metrics(self) -> dict[tuple[str, str], float]:
+        """(metric, slice) to value, for ops.metrics."""
+        return {
+            (f"round.{name}", f"round={round_.number}"): value
+            for round_ in self.finished
+            for name, value in round_.metrics.items()
+        }
+
+    def alignments(self, chosen_round: int) -> dict[int, ProfileMap]:
+        """Maps of profiles up to the chosen round, as far as validation kept them."""
+        return {
+            round_.number: round_.trained
+            for round_ in self.finished[: chosen_round + 1]
+            if round_.aligned and round_.trained is not None
+        }
+
+    def judged(self, round_: int) -> DataFrame:
+        """Inputs of the clients who judge a finished round, with their held-out item as target."""
+        neighbours = stored_neighbours(self.ctx, round_, self._judges)
+        return self._inputs(neighbours).join(self.targets, "user_id").localCheckpoint()
+
+    def _next_round(self, number: int) -> Round:
+        from pyspark.sql import functions as F
+
+        settings = self.ctx.settings
+        metrics: dict[str, float] = {}
+        trained, aligned = None, False
+        if number == 0:
+            neighbours = self._neighbours = stored_neighbours(self.ctx, 0, self._judges)
+        else:
+            before = self._newest_neighbours()
+            # Feedback starts with the group of round 1: round 0 is the graph without any guidance.
+            fed_back = self._group(before) if number > 1 else None
+            trained, aligned, tried = self._align(fed_back)
+            metrics |= tried
+            neighbours = store_round_graph(
+                self.ctx, self._profiles(fed_back, number, trained if aligned else None), number
+            )
+            self._neighbours = neighbours
             # Broadcast, so that nobody else's neighbours are shuffled for the few that are measured.
-            metrics["round.neighbour_overlap", f"round={round_}"] = mean_neighbour_overlap(
-                F.broadcast(_of(judges, neighbours, "src")), before
+            metrics["neighbour_overlap"] = mean_neighbour_overlap(
+                F.broadcast(of_clients(self._judges, neighbours, "src")), before
             )
         # Everybody's group interest is needed only where a next round is fed with it.
-        group = _group(_of(judges, neighbours, "src"), histories, model, settings)
-        inputs = (
-            with_group(_of(judges, histories), group)
-            .withColumns({"excluded": F.col("codes"), "today": F.col("days")[0]})
-            .persist()
-        )
-        metrics["round.alignment", f"round={round_}"] = mean_alignment(inputs, shared, guidance)
-        if measurable:
-            measured[round_] = inputs.join(targets, "user_id").localCheckpoint()
-            values = held_out_ndcg(
-                measured[round_],
-                shared,
-                options,
-                settings.interaction_graph,
-                settings.optimize,
-            )
-            best = max(range(len(options)), key=lambda k: values[k])
-            results.append((values[best], round_, options[best]))
-            metrics["round.validation_ndcg@10", f"round={round_}"] = values[best]
-            without_group = [
-                v for v, o in zip(values, options, strict=True) if o.implicit == 0 and o.feedback == 0
-            ]
-            if without_group:
-                metrics["round.validation_ndcg@10_explicit_only", f"round={round_}"] = max(without_group)
+        inputs = self._inputs(of_clients(self._judges, neighbours, "src")).persist()
+        guidance = Guidance(settings.interaction_graph, settings.optimize)
+        metrics["alignment"] = mean_alignment(inputs, self.model, guidance)
+        ndcg, weights = self._judge(inputs, metrics) if self._measurable else (None, None)
         inputs.unpersist()
-        log_event(
-            "round",
-            round=round_,
-            **{k[0].split(".", 1)[1]: v for k, v in metrics.items() if k[1] == f"round={round_}"},
+        return Round(number, metrics, ndcg, weights, trained, aligned)
+
+    def _judge(self, inputs: DataFrame, metrics: dict[str, float]) -> tuple[float, FusionWeights]:
+        """Best value and weights; adds to ``metrics`` what explicit interest and the group reach alone."""
+        alone = [_GROUP_ALONE] if "group" in self.ctx.settings.optimize.scorers else []
+        values = self._ndcg(inputs, [*self._options, *alone])
+        best = max(range(len(self._options)), key=lambda k: values[k])
+        metrics["validation_ndcg@10"] = values[best]
+        explicit = [
+            value
+            for value, option in zip(values, self._options, strict=False)
+            if option.implicit == 0 and option.feedback == 0
+        ]
+        if explicit:
+            metrics["validation_ndcg@10_explicit_only"] = max(explicit)
+        if alone:
+            metrics["validation_ndcg@10_group_only"] = values[-1]
+        return values[best], self._options[best]
+
+    def _align(self, fed_back: DataFrame | None) -> tuple[ProfileMap | None, bool, dict[str, float]]:
+        """The trained map, whether profiles are to be mapped by it, and what was measured of it.
+
+        Once switched off it stays off: the next round's would be trained from the same start on nearly the same
+        interests.
+        """
+        settings = self.ctx.settings
+        before = self.finished[-1]
+        wanted = settings.optimize.alignment.enabled and (before.number == 0 or before.aligned)
+        options = group_options(self._options, before.weights) if before.weights is not None else []
+        if not wanted:
+            return None, False, {}
+        if not options:
+            log_event("alignment_left_out", reason="there is no validation of the user graph to judge it by")
+            return None, False, {"aligned": 0.0}
+        found = train_alignment(
+            self.histories, self._plain_profiles(), fed_back, before.trained, self.model, settings
         )
-        if out_of_patience(results, settings):
-            break
-    return Iteration(results, measured, metrics)
+        if found is None:
+            return None, False, {"aligned": 0.0}
+        trial = try_alignment(self._measure(fed_back, options), found.map, settings)
+        if not trial.kept:
+            log_event("alignment_left_out", with_map=trial.with_map, without_map=trial.without_map)
+        return (
+            found.map,
+            trial.kept,
+            {
+                "alignment_loss_before": found.loss_before,
+                "alignment_loss_after": found.loss_after,
+                "validation_ndcg@10_aligned": trial.with_map,
+                "validation_ndcg@10_not_aligned": trial.without_map,
+                "aligned": float(trial.kept),
+            },
+        )
 
+    def _measure(
+        self, fed_back: DataFrame | None, options: list[FusionWeights]
+    ) -> Callable[[ProfileMap | None], list[float]]:
+        """See :func:`isrf_pipeline.interests.aligning.try_alignment`: only judges' neighbours are searched."""
+        graph = self.ctx.settings.user_graph
 
-def _group(
-    neighbours: DataFrame, histories: DataFrame, model: InterestModel, settings: Settings
-) -> DataFrame:
-    return group_interest(
-        neighbours,
-        histories,
-        model.popularity,
-        settings.user_graph.sharpness,
-        settings.recommend.candidates,
-    )
+        def measure(alignment: ProfileMap | None) -> list[float]:
+            # The search reads both sides twice.
+            base = self._profiles(fed_back, 1, alignment).persist()
+            queries = of_clients(self._judges, base).persist()
+            neighbours = top_similar_packed(queries, base, graph.neighbours, graph.block_users)
+            values = self._ndcg(self._inputs(neighbours), options)
+            base.unpersist()
+            queries.unpersist()
+            return values
 
+        return measure
 
-def _packed_neighbours(similarity: DataFrame, clients: DataFrame) -> DataFrame:
-    """Neighbours of some clients in round 0, one row a client, most similar first: src, dst, similarity."""
-    from pyspark.sql import functions as F
+    def _ndcg(self, inputs: DataFrame, options: list[FusionWeights]) -> list[float]:
+        settings = self.ctx.settings
+        return held_out_ndcg(
+            inputs.join(self.targets, "user_id"),
+            self.model,
+            options,
+            settings.interaction_graph,
+            settings.optimize,
+        )
 
-    return (
-        _of(clients, similarity.where("round = 0"), "src")
-        .groupBy("src")
-        .agg(F.sort_array(F.collect_list(F.struct("rank", "dst", "similarity"))).alias("n"))
-        .select("src", F.col("n.dst").alias("dst"), F.col("n.similarity").alias("similarity"))
-    )
+    def _inputs(self, neighbours: DataFrame) -> DataFrame:
+        """Judges with the group interest that ``neighbours`` give them."""
+        from pyspark.sql import functions as F
+
+        return with_group(of_clients(self._judges, self.histories), self._group(neighbours)).withColumns(
+            {"excluded": F.col("codes"), "today": F.col("days")[0]}
+        )
+
+    def _profiles(self, fed_back: DataFrame | None, number: int, alignment: ProfileMap | None) -> DataFrame:
+        return profiles_in_round(
+            self.histories,
+            self._plain_profiles(),
+            fed_back,
+            number,
+            self.model,
+            self.ctx.settings,
+            alignment,
+        )
+
+    def _plain_profiles(self) -> DataFrame:
+        return self.ctx.read(tables.PROFILES).where("round = 0").select("user_id", "embedding")
+
+    def _newest_neighbours(self) -> DataFrame:
+        """Everybody's neighbours in the newest finished round, judges' only in round 0."""
+        if self._neighbours is None:
+            newest = self.finished[-1].number
+            self._neighbours = stored_neighbours(self.ctx, newest, self._judges if newest == 0 else None)
+        return self._neighbours
+
+    def _group(self, neighbours: DataFrame) -> DataFrame:
+        settings = self.ctx.settings
+        return group_interest(
+            neighbours,
+            self.histories,
+            self.popularity,
+            settings.user_graph.sharpness,
+            settings.recommend.candidates,
+        )
 
 
 def _sample(clients: DataFrame, settings: Settings) -> DataFrame:
@@ -157,35 +270,3 @@ def _sample(clients: DataFrame, settings: Settings) -> DataFrame:
     from pyspark.sql import functions as F
 
     return clients.orderBy(F.xxhash64("user_id"), "user_id").limit(settings.optimize.validation_clients)
-
-
-def _of(clients: DataFrame, rows: DataFrame, key: str = "user_id") -> DataFrame:
-    """Rows whose column ``key`` names one of a few clients."""
-    from pyspark.sql import functions as F
-
-    return rows.join(F.broadcast(clients.select(F.col("user_id").alias(key))), key, "left_semi")
-
-
-def _rebuild_user_graph(ctx: StageContext, profiles: DataFrame, round_: int) -> DataFrame:
-    """Store a round's profiles and its user-similarity graph; return the neighbours, one row a client."""
-    from pyspark.sql import functions as F
-
-    graph = ctx.settings.user_graph
-    # The first round also removes what an earlier run with more rounds may have left.
-    where = "round >= 1" if round_ == 1 else f"round = {round_}"
-    ctx.counters.rows_out += ctx.lake.overwrite(
-        tables.PROFILES, profiles.withColumn("round", F.lit(round_)), where
-    )
-    stored = ctx.lake.read(tables.PROFILES).where(f"round = {round_}").select("user_id", "embedding")
-    neighbours = top_similar_packed(stored, stored, graph.neighbours, graph.block_users).localCheckpoint()
-    edges = neighbours.select(
-        "src", F.posexplode(F.arrays_zip("dst", "similarity")).alias("place", "edge")
-    ).select(
-        "src",
-        F.col("edge.dst").alias("dst"),
-        F.lit(round_).alias("round"),
-        F.col("edge.similarity").alias("similarity"),
-        (F.col("place") + 1).alias("rank"),
-    )
-    ctx.counters.rows_out += ctx.lake.overwrite(tables.SIMILARITY, edges, where)
-    return neighbours

@@ -70,7 +70,9 @@ def ranked_lists(
         coded_histories(training, codes).persist(),
         lambda round_: stored.where(F.col("round") == round_).select("user_id", "embedding"),
     )
-    group = group_after_rounds(histories, profiles, reference, chosen.round, shared, settings)
+    group = group_after_rounds(
+        histories, profiles, reference, chosen.round, shared, settings, chosen.alignments
+    )
     tonight = F.lit((ctx.run_date - datetime.date(1970, 1, 1)).days)
     no_codes = F.array().cast("array<int>")
     excluded_codes = (

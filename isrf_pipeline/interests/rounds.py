@@ -1,6 +1,7 @@
 """Iterative batch optimization: rounds in which explicit interest guides the implicit one, and gets it back.
 
-One round: the client's strongest explicit items pull the profile towards what the graph expects of the client; the
+One round: a map that contrastive alignment has trained brings profiles together where explicit interests are alike;
+the client's strongest explicit items pull the profile towards what the graph expects of the client; the
 user-similarity graph is rebuilt from these profiles; group interest over it is implicit interest; and that enters
 the explicit propagation of the next round as further input. Clients go through in blocks, against a broadcast item
 model.
@@ -17,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import sparse
 
+from isrf_pipeline.alignment.model import ProfileMap
 from isrf_pipeline.config.settings import InteractionGraphSettings, OptimizeSettings
 from isrf_pipeline.interests.model import InterestModel, embedding_matrix
 from isrf_pipeline.interests.propagation import explicit_scores, history_matrix, rows_to_csr, strongest
@@ -58,9 +60,13 @@ def with_group(histories: DataFrame, group: DataFrame | None) -> DataFrame:
 
 
 def guided_profiles(
-    inputs: DataFrame, profiles: DataFrame, model: Broadcast[InterestModel], guidance: Guidance
+    inputs: DataFrame,
+    profiles: DataFrame,
+    model: Broadcast[InterestModel],
+    guidance: Guidance,
+    alignment: ProfileMap | None = None,
 ) -> DataFrame:
-    """Pull each profile towards the centre of the client's strongest explicit items.
+    """Align each profile, then pull it towards the centre of the client's strongest explicit items.
 
     Parameters
     ----------
@@ -72,6 +78,8 @@ def guided_profiles(
         Broadcast item model.
     guidance
         Strength and number of the guiding items.
+    alignment
+        The round's map, or None where profiles are pulled as they are.
 
     Returns
     -------
@@ -85,6 +93,8 @@ def guided_profiles(
         items = model.value
         for batch in batches:
             own = embedding_matrix(batch.column("embedding"))
+            if alignment is not None:
+                own = alignment.apply(own)
             centre = explicit_centres(batch, items, graph, settings, semantic)
             pulled = own + settings.guidance * centre
             pulled /= np.maximum(np.linalg.norm(pulled, axis=1, keepdims=True), 1e-9)

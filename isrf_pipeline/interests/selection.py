@@ -45,15 +45,25 @@ def choose(
         The gain that is asked for, and what to take without results.
     """
     if results:
+        wanted = settings.optimize.round
+        if wanted is not None:
+            return next(result for result in results if result[1] == wanted)
         chosen = results[0]
         for result in results[1:]:
             if result[0] > chosen[0] * (1 + settings.optimize.min_round_gain):
                 chosen = result
         return chosen
     options = fusion_options(settings)
-    return 0.0, settings.optimize.rounds, options[len(options) // 2]
+    last = settings.optimize.round if settings.optimize.round is not None else settings.optimize.rounds
+    return 0.0, last, options[len(options) // 2]
 
 
 def out_of_patience(results: list[tuple[float, int, FusionWeights]], settings: Settings) -> bool:
-    """Whether the last ``patience`` rounds brought no gain over the one that :func:`choose` takes."""
+    """Whether the last ``patience`` rounds brought no gain over the one that :func:`choose` takes.
+
+    Where the settings name the round, all rounds after it are idle and none before it is.
+    """
+    wanted = settings.optimize.round
+    if wanted is not None:
+        return bool(results) and results[-1][1] >= wanted
     return bool(results) and results[-1][1] - choose(results, settings)[1] >= settings.optimize.patience

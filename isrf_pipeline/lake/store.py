@@ -86,6 +86,18 @@ class Lake:
             return version
         return self._versions[table.name]
 
+    def version_without(self, table: Table, note: str) -> int:
+        """Newest version of ``table`` whose commit does not bear ``note``; -1 where there is none."""
+        from pyspark.sql import functions as F
+
+        if not self.exists(table):
+            return -1
+        others = self.spark.sql(f"DESCRIBE HISTORY {self.address(table)}").where(
+            ~F.coalesce("userMetadata", F.lit("")).eqNullSafe(note)
+        )
+        row = others.agg(F.max("version")).first()
+        return int(row[0]) if row is not None and row[0] is not None else -1
+
     def create(self, table: Table) -> None:
         """Create ``table`` with its comments and constraints where it does not exist yet."""
         if self.exists(table):
@@ -140,13 +152,17 @@ class Lake:
                 self.spark.sql(f"ALTER TABLE {address} ADD CONSTRAINT {name} CHECK ({rule})")
         self._current.add(table.name)
 
-    def overwrite(self, table: Table, rows: DataFrame, where: str | None = None) -> int:
+    def overwrite(
+        self, table: Table, rows: DataFrame, where: str | None = None, note: str | None = None
+    ) -> int:
         """Replace all rows of ``table``, or those that fulfil ``where``, and return how many were written.
 
         The write is one commit: readers see the old rows or the new ones. ``rows`` may have been read from the
-        table itself.
+        table itself. ``note`` stays with the commit, see :meth:`version_without`.
         """
         options = {"replaceWhere": where} if where is not None else {}
+        if note is not None:
+            options["userMetadata"] = note
         return self._write(table, rows, "overwrite", options)
 
     def append(self, table: Table, rows: DataFrame) -> int:

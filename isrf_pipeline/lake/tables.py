@@ -160,9 +160,13 @@ VERTICES = Table(
     "One vertex of the semantic interaction graph",
     ("id",),
     (
-        _required("id", "string", "'u:' or 'i:' and the source's identifier"),
-        _required("kind", "string", "user or item"),
-        Column("label", "string", "Title or interest for people"),
+        _required(
+            "id",
+            "string",
+            "'u:' or 'i:' and the source's identifier; 't:', 'h:' or 'c:' and the name of a tag, house or category",
+        ),
+        _required("kind", "string", "user, item, tag, house or category"),
+        Column("label", "string", "Title or name for people"),
     ),
 )
 
@@ -173,8 +177,27 @@ EDGES = Table(
     (
         _required("src", "string", "Source vertex"),
         _required("dst", "string", "Target vertex"),
-        _required("relation", "string", "interacted (user-item), followed_by or similar_meaning (item-item)"),
+        _required(
+            "relation",
+            "string",
+            "interacted (user-item), followed_by or similar_meaning (item-item), has_tag, of_house or in_category "
+            "(item-attribute), part_of (category-category)",
+        ),
         _required("weight", "float", "Strength"),
+    ),
+)
+
+FIELD_WEIGHTS = Table(
+    "graph.field_weights",
+    "What validation made of one part of the language model's words in the item-item model",
+    ("field",),
+    (
+        _required("field", "string", "feature or tags"),
+        _required("weight", "double", "Weight in the kernel; 0 where validation is no better with it"),
+        Column(
+            "gain", "double", "Gain of validation NDCG@10 at the best weight tried; null where not measured"
+        ),
+        Column("error", "double", "Standard error of the gain, paired over clients"),
     ),
 )
 
@@ -231,7 +254,22 @@ INTEREST_PARAMETERS = Table(
     ("run_date", "part"),
     (
         _RUN_DATE,
-        _required("part", "string", "sequence (arrays as npz) or ranker (trees in LightGBM's text format)"),
+        _required(
+            "part",
+            "string",
+            "sequence and alignment of a round (arrays as npz), ranker (trees in LightGBM's text format)",
+        ),
+        _required("content", "binary", "The part itself"),
+    ),
+)
+
+PROGRESS = Table(
+    "interests.progress",
+    "One finished part of an optimization that has not come to its end; empty between runs",
+    ("fingerprint", "part"),
+    (
+        _required("fingerprint", "string", "Hash of all that the part was computed from"),
+        _required("part", "string", "Round, its map of profiles, or a model"),
         _required("content", "binary", "The part itself"),
     ),
 )
@@ -388,10 +426,12 @@ ALL_TABLES: dict[str, Table] = {
         EMBEDDINGS,
         VERTICES,
         EDGES,
+        FIELD_WEIGHTS,
         SIMILARITY,
         PROFILES,
         INTEREST_MODEL,
         INTEREST_PARAMETERS,
+        PROGRESS,
         RECOMMENDATIONS,
         RELATED_ITEMS,
         SEGMENTS,

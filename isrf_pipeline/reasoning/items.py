@@ -111,10 +111,13 @@ def description_text() -> Column:
 
 
 def feature_text() -> Column:
-    """Text of the model's own words on an item, null where there are none: feature, who it is for, tags."""
+    """Text of the model's own words on an item, null where there are none: feature and who it is for.
+
+    Tags are no part of it: they are edges of the graph.
+    """
     from pyspark.sql import functions as F
 
-    words = F.concat_ws(". ", "feature", "who_for", F.array_join("tags", ", "))
+    words = F.concat_ws(". ", "feature", "who_for")
     return F.when(F.col("feature").isNotNull(), words)
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from isrf_pipeline.embedding.fields import FIELD_COLUMNS
 from isrf_pipeline.evaluation.split import training_events, validation_events
-from isrf_pipeline.graphs.followed import followed_graph
+from isrf_pipeline.graphs.attributes import tag_matrix
+from isrf_pipeline.graphs.followed import followed_graph, history_moments, kernel_fields
 from isrf_pipeline.interests.chosen import ChosenModel, store_model
 from isrf_pipeline.interests.earlier import earlier_histories, earlier_knowledge, earlier_model
 from isrf_pipeline.interests.histories import coded_histories, item_codes
-from isrf_pipeline.interests.iteration import iterate
+from isrf_pipeline.interests.iteration import Iteration
 from isrf_pipeline.interests.model import InterestModel, load_interest_model
+from isrf_pipeline.interests.progress import Progress
 from isrf_pipeline.interests.propagation import FusionWeights
 from isrf_pipeline.interests.ranker_training import reranked_ndcg, train_ranker
 from isrf_pipeline.interests.reranking import Reranking
@@ -42,7 +45,8 @@ def run(ctx: StageContext) -> None:
     )
     codes = item_codes(ctx.spark, model.item_ids)
     histories = coded_histories(training, codes).persist()
-    sequences = _train_sequences(ctx, histories, model)
+    progress = Progress.open(ctx)
+    sequences = _train_sequences(ctx, histories, model, progress)
     if sequences is not None:
         model = dataclasses.replace(model, sequence=sequences[1])
     shared = ctx.spark.sparkContext.broadcast(model)
@@ -54,38 +58,49 @@ def run(ctx: StageContext) -> None:
         .select("user_id", F.col("code").alias("target"))
         .persist()
     )
-    iteration = iterate(ctx, histories, targets, model, shared)
+    iteration = Iteration(ctx, histories, targets, shared, model.popularity)
+    iteration.run(progress)
     metrics = iteration.metrics
     value, chosen_round, weights = choose(iteration.results, settings)
+    alignments = iteration.alignments(chosen_round)
     ranker = None
     if settings.ranker.enabled and iteration.results:
         earlier = sequences[0] if sequences is not None else None
-        ranker, found = _trained_ranker(ctx, histories, model, earlier, chosen_round, weights)
+        ranker, found = _trained_ranker(
+            ctx, histories, model, earlier, chosen_round, weights, alignments.keys()
+        )
         metrics |= {(f"ranker.{name}", "all"): number for name, number in found.items()}
         if ranker is not None:
             reranking = Reranking(ranker, settings.ranker, settings.optimize.scorers)
-            reranked = reranked_ndcg(iteration.judged[chosen_round], shared, weights, reranking, settings)
+            reranked = reranked_ndcg(iteration.judged(chosen_round), shared, weights, reranking, settings)
             metrics["ranker.validation_ndcg@10", "all"] = reranked
             if reranked > value * (1 + settings.ranker.min_gain):
                 value = reranked
             else:
                 ranker = None
                 log_event("ranker_left_out", fusion=value, ranker=reranked)
-    chosen = ChosenModel(chosen_round, weights, model.sequence, ranker)
+    chosen = ChosenModel(chosen_round, weights, model.sequence, ranker, alignments)
     store_model(ctx, chosen, value)
     ctx.write_metrics("optimize", metrics)
+    progress.clear()
     shared.unpersist()
 
 
 def _train_sequences(
-    ctx: StageContext, histories: DataFrame, model: InterestModel
+    ctx: StageContext, histories: DataFrame, model: InterestModel, progress: Progress
 ) -> tuple[SequenceModel, SequenceModel] | None:
     """The sequence model before each client's last training event and after all; None where it takes no part."""
     if "sequence" not in ctx.settings.optimize.scorers or histories.isEmpty():
         return None
+    earlier, whole = "sequence before the last events", "sequence"
+    if earlier in progress:
+        return SequenceModel.from_bytes(progress.get(earlier)), SequenceModel.from_bytes(progress.get(whole))
     meaning = ctx.spark.sparkContext.broadcast(model.embeddings)
     trained = fit_sequences(histories, meaning, ctx.settings.sequence)
     meaning.unpersist()
+    # Saved with the first round.
+    progress.keep(earlier, trained[0].to_bytes())
+    progress.keep(whole, trained[1].to_bytes())
     return trained
 
 
@@ -96,15 +111,20 @@ def _trained_ranker(
     sequence: SequenceModel | None,
     chosen_round: int,
     weights: FusionWeights,
+    aligned_rounds: Collection[int],
 ) -> tuple[Ranker | None, dict[str, float]]:
     before = earlier_histories(histories).persist()
     features = ctx.read(tables.ITEM_FEATURES).select("item_id", *FIELD_COLUMNS.values()).toArrow()
     # By the model's codes: features may still hold an article that the catalogue has lost since.
     rows = {item: row for row, item in enumerate(features.column("item_id").to_pylist())}
     order = np.array([rows[item] for item in model.item_ids.tolist()], np.int64)
-    followed = followed_graph(before, features, order, ctx.settings)
+    fields = kernel_fields(features, order, tag_matrix(ctx.read(tables.EDGES), model.item_ids))
+    # Validation has chosen them for the graph of all training events; here they are only applied.
+    words = {row["field"]: row["weight"] for row in ctx.read(tables.FIELD_WEIGHTS).collect()}
+    moments = history_moments(before, model.n_items, ctx.settings)
+    followed = followed_graph(moments, fields, words, ctx.settings)
     shared = ctx.spark.sparkContext.broadcast(earlier_model(model, before, followed, sequence))
-    earlier = earlier_knowledge(before, shared, chosen_round, ctx.settings)
+    earlier = earlier_knowledge(before, shared, chosen_round, ctx.settings, aligned_rounds)
     trained = train_ranker(earlier.inputs, shared, weights, ctx.settings)
     shared.unpersist()
     return trained
@@ -117,9 +137,16 @@ STAGE = Stage(
         tables.ITEMS,
         tables.ITEM_FEATURES,
         tables.EDGES,
+        tables.FIELD_WEIGHTS,
         tables.PROFILES,
         tables.SIMILARITY,
     ),
-    writes=(tables.PROFILES, tables.SIMILARITY, tables.INTEREST_MODEL, tables.INTEREST_PARAMETERS),
+    writes=(
+        tables.PROFILES,
+        tables.SIMILARITY,
+        tables.INTEREST_MODEL,
+        tables.INTEREST_PARAMETERS,
+        tables.PROGRESS,
+    ),
     run=run,
 )

@@ -34,6 +34,7 @@ EXACT = (
     tables.USER_FEATURES,
     tables.VERTICES,
     tables.EDGES,
+    tables.FIELD_WEIGHTS,
     tables.INTEREST_MODEL,
     tables.SEGMENTS,
     tables.SEGMENT_MEMBERS,

@@ -201,6 +201,22 @@ def test_group_interest_that_did_not_help_is_admitted() -> None:
     assert "group interest did not improve" not in render_report(helped)
 
 
+def test_alignment_that_was_switched_off_says_so() -> None:
+    values = {
+        "validation_ndcg@10": 0.08,
+        "alignment_loss_before": 0.5,
+        "alignment_loss_after": 0.25,
+        "validation_ndcg@10_aligned": 0.07,
+        "validation_ndcg@10_not_aligned": 0.08,
+        "aligned": 0.0,
+    }
+    figures = replace(full_figures(), rounds=(RoundFigure(0, {}), RoundFigure(1, values)))
+    said = "Validation was 0.0700 with profiles mapped by it and 0.0800 without, so it is switched off."
+    assert said in render_report(figures)
+    kept = replace(figures, rounds=(RoundFigure(1, {**values, "aligned": 1.0}),))
+    assert "so they are mapped" in render_report(kept)
+
+
 def test_grounds_are_named_by_letter_and_only_where_they_are_shown() -> None:
     offers = render_report(full_figures()).split('<ol class="offers">')[1].split("</ol>")[0]
     first, second = offers.split("<li>")[1:]

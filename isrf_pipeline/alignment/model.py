@@ -1,0 +1,64 @@
+"""The trained map of profiles as arrays: applied to clients without torch."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ProfileMap:
+    """A linear map that adds a correction of low rank to a profile, as in LoRA (Hu et al., 2022).
+
+    All clients share it, so a client who was not there when it was trained has an aligned profile as well.
+
+    Attributes
+    ----------
+    down
+        (dimensions, rank) float32: what a profile is looked at for.
+    up
+        (rank, dimensions) float32: what is added for it; zero is the identity.
+    """
+
+    down: NDArray[np.float32]
+    up: NDArray[np.float32]
+
+    def apply(self, profiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(clients, dimensions) unit profiles after the map; a zero profile stays zero."""
+        mapped = profiles + (profiles @ self.down) @ self.up
+        lengths = np.linalg.norm(mapped, axis=1, keepdims=True)
+        return np.asarray(mapped / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+    def to_bytes(self) -> bytes:
+        """Both arrays as one npz archive."""
+        buffer = io.BytesIO()
+        np.savez(
+            buffer, allow_pickle=False, **{field.name: getattr(self, field.name) for field in fields(self)}
+        )
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> ProfileMap:
+        """Inverse of :meth:`to_bytes`."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            return cls(**{field.name: archive[field.name] for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class AlignedMap:
+    """A trained map and how far it came.
+
+    Attributes
+    ----------
+    map
+        As it is after training.
+    loss_before, loss_after
+        Contrastive loss before and after training, see :func:`isrf_pipeline.alignment.training.contrastive_loss`.
+    """
+
+    map: ProfileMap
+    loss_before: float
+    loss_after: float
