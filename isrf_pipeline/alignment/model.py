@@ -28,7 +28,10 @@ class ProfileMap:
 
     def apply(self, profiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """(clients, dimensions) unit profiles after the map; a zero profile stays zero."""
-        mapped = profiles + (profiles @ self.down) @ self.up
+        # Processors take another kernel for another number of rows: in double precision what a client gets does not
+        # depend on who else is in the batch, once it is rounded.
+        exact = profiles.astype(np.float64)
+        mapped = exact + (exact @ self.down.astype(np.float64)) @ self.up.astype(np.float64)
         lengths = np.linalg.norm(mapped, axis=1, keepdims=True)
         return np.asarray(mapped / np.maximum(lengths, 1e-12), dtype=np.float32)
 

@@ -91,3 +91,15 @@ def test_map_keeps_unit_length_and_zero_and_survives_bytes() -> None:
     assert np.linalg.norm(mapped, axis=1) == pytest.approx([1, 1, 1, 0], abs=1e-6)
     by_hand = profiles[0] + (profiles[0] @ there.down) @ there.up
     assert mapped[0] == pytest.approx(by_hand / np.linalg.norm(by_hand), abs=1e-6)
+
+
+def test_who_else_is_in_the_batch_changes_no_profile() -> None:
+    generator = np.random.default_rng(0)
+    there = ProfileMap(
+        generator.standard_normal((384, 64)).astype(np.float32) / 20,
+        generator.standard_normal((64, 384)).astype(np.float32) / 20,
+    )
+    profiles = unit(generator.standard_normal((70, 384)))
+    together = there.apply(profiles)
+    for rows in (1, 3, 64):
+        assert np.array_equal(there.apply(profiles[:rows]), together[:rows])
