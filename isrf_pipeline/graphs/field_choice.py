@@ -77,19 +77,19 @@ def choose_fields(
     best = solve(weights)
     reached = gains(best)
     for field, tried in options.items():
-        without, found = reached, ChosenField(field, 0.0, None, None)
+        without, found, kept = reached, ChosenField(field, 0.0, None, None), None
         for weight in sorted({weight for weight in tried if weight > 0}):
             model = solve(weights | {field: weight})
             now = gains(model)
             gain = float((now - without).mean())
-            if found.gain is not None and gain <= found.gain:
-                continue
             error = float((now - without).std() / max(len(now), 1) ** 0.5)
             helps = gain > error
-            found = ChosenField(field, weight if helps else 0.0, gain, error)
-            if helps:
-                best, reached = model, now
-        if found.weight:
+            # What helps is better than whatever is within the noise, a larger gain among it included.
+            if found.gain is None or (helps, gain) > (found.weight > 0, found.gain):
+                found = ChosenField(field, weight if helps else 0.0, gain, error)
+                kept = (model, now) if helps else None
+        if kept is not None:
+            best, reached = kept
             weights[field] = found.weight
         chosen.append(found)
     return best, chosen

@@ -59,6 +59,11 @@ def test_what_was_measured_of_a_part_left_out_is_told() -> None:
     assert (tags.weight, tags.gain) == (0.35, pytest.approx(0.1))
 
 
+def test_a_larger_gain_within_the_noise_does_not_push_out_one_that_is_sure() -> None:
+    gains = GAINS | {(1.0, 0): [1.2, 0.2, 0.5, 0.6], (0.5, 0.35): [0.6, 0.6, 0.6, 0.6]}
+    assert chosen(gains) == ([0.5, 0.0], {"feature": 0.5, "tags": 0.0})
+
+
 def test_without_validation_each_part_takes_its_smallest_weight() -> None:
     model, fields = choose_fields(OPTIONS, solve, None)
     assert model.toarray()[0].tolist() == [0.5, 0.35]
