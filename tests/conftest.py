@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,11 +15,14 @@ import pytest
 import yaml
 
 from isrf_pipeline.config import Settings
+from isrf_pipeline.embedding.model import STRICT_MKL
 from isrf_pipeline.lake import Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+# As an encoder's own process does; here other tests may use torch before an encoder is made.
+os.environ.setdefault("MKL_CBWR", STRICT_MKL)
 # The first example of a test imports what the others find loaded: a deadline would test the machine.
 hypothesis.settings.register_profile("isrf", deadline=None)
 hypothesis.settings.load_profile("isrf")
