@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from nights import (
-    METRICS,
     accuracy_of_nights,
     chosen_settings,
-    first_is_better_by,
+    figures_by_slice,
     judged_clients,
     nights_of,
     research_settings,
     run_stage,
-    slices_of,
 )
 
 from isrf_pipeline.lake import Lake
@@ -73,21 +71,11 @@ def _measure(root: Path, data: Path, ways: list[str], overrides: list[str]) -> d
     values = accuracy_of_nights(lake, judged_clients(lake, settings[whole]), nights)
     results: dict[str, Any] = {"dataset": data.name, "ways": {}}
     for way, night in nights.items():
-        found: dict[str, Any] = {
+        results["ways"][way] = {
             "seconds": seconds[way],
             "chosen": chosen_settings(lake, night),
-            "slices": {},
+            "slices": figures_by_slice(values, whole, way, "the whole"),
         }
-        for slice_ in slices_of(values):
-            figures: dict[str, Any] = {}
-            for metric in METRICS:
-                figures[metric] = round(values[f"{way}.{metric}", slice_], 5)
-                if way != whole:
-                    figures[f"{metric} of the whole is better by"] = first_is_better_by(
-                        values, whole, way, metric, slice_
-                    )
-            found["slices"][slice_] = figures
-        results["ways"][way] = found
     return results
 
 

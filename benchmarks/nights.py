@@ -82,6 +82,23 @@ def slices_of(values: dict[tuple[str, str], float]) -> list[str]:
     return sorted({slice_ for _, slice_ in values})
 
 
+def figures_by_slice(
+    values: dict[tuple[str, str], float], first: str, way: str, called: str
+) -> dict[str, dict[str, Any]]:
+    """Slice to NDCG@10 and HR@10 of a way, and by how much the first, which is named ``called``, is better."""
+    found: dict[str, dict[str, Any]] = {}
+    for slice_ in slices_of(values):
+        figures: dict[str, Any] = {}
+        for metric in METRICS:
+            figures[metric] = round(values[f"{way}.{metric}", slice_], 5)
+            if way != first:
+                figures[f"{metric} of {called} is better by"] = first_is_better_by(
+                    values, first, way, metric, slice_
+                )
+        found[slice_] = figures
+    return found
+
+
 def first_is_better_by(
     values: dict[tuple[str, str], float], first: str, other: str, metric: str, slice_: str
 ) -> list[float]:

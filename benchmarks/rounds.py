@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from nights import (
-    METRICS,
     accuracy_of_nights,
-    first_is_better_by,
+    figures_by_slice,
     judged_clients,
     nights_of,
     research_settings,
     run_stage,
-    slices_of,
 )
 from pyspark.sql import functions as F
 
@@ -77,24 +75,14 @@ def _measure(root: Path, data: Path, ways: dict[str, list[str]], overrides: list
     measured = lake.read(tables.METRICS).where("startswith(metric, 'optimize.')")
     results: dict[str, Any] = {"dataset": data.name, "ways": {}}
     for way, night in nights.items():
-        found: dict[str, Any] = {
+        results["ways"][way] = {
             "seconds": seconds[way],
             "validation": {
                 f"{row['metric'].removeprefix('optimize.')} {row['slice']}": round(row["value"], 5)
                 for row in measured.where(F.col("run_date") == F.lit(night)).collect()
             },
-            "slices": {},
+            "slices": figures_by_slice(values, first, way, first),
         }
-        for slice_ in slices_of(values):
-            figures: dict[str, Any] = {}
-            for metric in METRICS:
-                figures[metric] = round(values[f"{way}.{metric}", slice_], 5)
-                if way != first:
-                    figures[f"{metric} of {first} is better by"] = first_is_better_by(
-                        values, first, way, metric, slice_
-                    )
-            found["slices"][slice_] = figures
-        results["ways"][way] = found
     return results
 
 

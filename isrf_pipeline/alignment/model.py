@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
+
+from isrf_pipeline.arrays import arrays_from_bytes, arrays_to_bytes
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,12 @@ class ProfileMap:
 
     def to_bytes(self) -> bytes:
         """Both arrays as one npz archive."""
-        buffer = io.BytesIO()
-        np.savez(
-            buffer, allow_pickle=False, **{field.name: getattr(self, field.name) for field in fields(self)}
-        )
-        return buffer.getvalue()
+        return arrays_to_bytes({field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> ProfileMap:
         """Inverse of :meth:`to_bytes`."""
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            return cls(**{field.name: archive[field.name] for field in fields(cls)})
+        return cls(**arrays_from_bytes(content))
 
 
 @dataclass(frozen=True)

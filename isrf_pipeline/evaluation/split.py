@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import SplitSettings
 from isrf_pipeline.errors import InputRefusedError
+from isrf_pipeline.evaluation.meetings import first_meeting
 from isrf_pipeline.evaluation.temporal import with_temporal_part
 
 if TYPE_CHECKING:
@@ -114,11 +115,6 @@ def with_last_items_held_out(interactions: DataFrame, split: SplitSettings) -> D
     from pyspark.sql import functions as F
 
     client = Window.partitionBy("user_id")
-    met = F.struct(
-        F.min("ts").over(Window.partitionBy("user_id", "item_id")).alias("first"),
-        F.xxhash64("user_id", "item_id").alias("tie"),
-        F.col("item_id").alias("item"),
-    )
     happened = F.struct(
         F.col("ts").alias("first"), F.col("_met.tie").alias("tie"), F.col("item_id").alias("item")
     )
@@ -131,7 +127,7 @@ def with_last_items_held_out(interactions: DataFrame, split: SplitSettings) -> D
     return (
         # Both windows are satisfied by this one shuffle; without it Spark shuffles by client and item first.
         interactions.repartition("user_id")
-        .withColumn("_met", met)
+        .withColumn("_met", first_meeting())
         .withColumn("_happened", happened)
         .withColumn("_place", F.dense_rank().over(client.orderBy(F.col("_met").desc())))
         .withColumn("_items", F.max("_place").over(client))

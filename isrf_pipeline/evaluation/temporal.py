@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import SplitSettings
+from isrf_pipeline.evaluation.meetings import first_meeting
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -37,11 +38,6 @@ def with_temporal_part(interactions: DataFrame, split: SplitSettings) -> DataFra
     from pyspark.sql import functions as F
 
     client = Window.partitionBy("user_id")
-    met = F.struct(
-        F.min("ts").over(Window.partitionBy("user_id", "item_id")).alias("first"),
-        F.xxhash64("user_id", "item_id").alias("tie"),
-        F.col("item_id").alias("item"),
-    )
     first = F.col("_met.first")
     in_validation = (first >= F.col("_validation_from")) & (first < F.col("_test_from"))
     part = (
@@ -54,7 +50,7 @@ def with_temporal_part(interactions: DataFrame, split: SplitSettings) -> DataFra
         _with_windows(interactions, split)
         # Both windows of Spark are satisfied by this one shuffle; see the split by leave-one-out.
         .repartition("user_id")
-        .withColumn("_met", met)
+        .withColumn("_met", first_meeting())
         .withColumn("_validation_met", F.min(F.when(in_validation, F.col("_met"))).over(client))
         .withColumn("_test_met", F.min(F.when(first >= F.col("_test_from"), F.col("_met"))).over(client))
         .select(*interactions.columns, part.alias("part"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import io
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isrf_pipeline.arrays import arrays_from_bytes, arrays_to_bytes
 from isrf_pipeline.config.generator_settings import GeneratorSettings
 from isrf_pipeline.generator.trie import Trie, trie_of
 
@@ -61,24 +61,20 @@ class GeneratorModel:
         for level, (nodes, bias) in enumerate(zip(self.nodes, self.bias, strict=True)):
             arrays |= {f"nodes/{level}": nodes, f"bias/{level}": bias}
         arrays |= {f"reader/{name}": weights for name, weights in self.reader.items()}
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
-        return buffer.getvalue()
+        return arrays_to_bytes(arrays)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> GeneratorModel:
         """Inverse of :meth:`to_bytes`."""
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            levels = range(sum(name.startswith("nodes/") for name in archive.files))
-            plain = {name: archive[name] for name in archive.files if "/" not in name and name != "settings"}
-            return cls(
-                settings=GeneratorSettings.model_validate_json(archive["settings"].tobytes()),
-                nodes=tuple(archive[f"nodes/{level}"] for level in levels),
-                bias=tuple(archive[f"bias/{level}"] for level in levels),
-                reader={
-                    name.removeprefix("reader/"): archive[name]
-                    for name in archive.files
-                    if name.startswith("reader/")
-                },
-                **plain,
-            )
+        arrays = arrays_from_bytes(content)
+        levels = range(sum(name.startswith("nodes/") for name in arrays))
+        plain = {name: arrays[name] for name in arrays if "/" not in name and name != "settings"}
+        return cls(
+            settings=GeneratorSettings.model_validate_json(arrays["settings"].tobytes()),
+            nodes=tuple(arrays[f"nodes/{level}"] for level in levels),
+            bias=tuple(arrays[f"bias/{level}"] for level in levels),
+            reader={
+                name.removeprefix("reader/"): arrays[name] for name in arrays if name.startswith("reader/")
+            },
+            **plain,
+        )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-import io
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
+
+from isrf_pipeline.arrays import arrays_from_bytes, arrays_to_bytes
 
 
 @dataclass(frozen=True)
@@ -79,17 +80,12 @@ class SequenceModel:
 
     def to_bytes(self) -> bytes:
         """All arrays as one npz archive."""
-        buffer = io.BytesIO()
-        np.savez(
-            buffer, allow_pickle=False, **{field.name: getattr(self, field.name) for field in fields(self)}
-        )
-        return buffer.getvalue()
+        return arrays_to_bytes({field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> SequenceModel:
         """Inverse of :meth:`to_bytes`."""
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            return cls(**{field.name: archive[field.name] for field in fields(cls)})
+        return cls(**arrays_from_bytes(content))
 
 
 def newest_steps(

@@ -20,7 +20,11 @@ pytestmark = [pytest.mark.llm, pytest.mark.slow, pytest.mark.spark]
 TEXTS = ["Silk scarf", "Calf leather tote, made in small numbers", "Wool coat " * 80, "Étole en soie"]
 
 
-def test_vllm_gives_the_vectors_that_transformers_gives(spark: SparkSession) -> None:
+def test_vllm_gives_the_vectors_that_transformers_gives(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An encoder takes one thread for its process: commands that later tests start must not inherit that.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     rows = spark.createDataFrame([(str(n), text) for n, text in enumerate(TEXTS)], "id string, text string")
     settings = EmbeddingSettings(runner="vllm")
     try:

@@ -10,6 +10,12 @@ from isrf_pipeline.embedding import model
 from isrf_pipeline.errors import EnvironmentMismatchError
 
 
+@pytest.fixture(autouse=True)
+def threads_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder takes one thread for its process: commands that later tests start must not inherit that."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
 def test_batches_hold_every_text_once_and_one_length_each() -> None:
     lengths = [5 + (i * 37) % 6 for i in range(100)]
     batches = model.equal_length_batches(lengths, 8)
