@@ -22,6 +22,8 @@ def nodes(schema: Any) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.kind)
 def test_every_string_and_array_of_a_schema_is_bounded(step: Step) -> None:
     schema = guiding_schema(step.answer)
+    # What a large model wrote elsewhere has up to six tags; all that is asked for here keeps its bound.
+    most = 6 if step.kind == "item.free" else 5
     assert schema["additionalProperties"] is False
     assert schema["required"] == list(step.answer.model_fields)
     for node in nodes(schema["properties"]):
@@ -29,7 +31,7 @@ def test_every_string_and_array_of_a_schema_is_bounded(step: Step) -> None:
             assert node["pattern"].startswith("^") and node["pattern"].endswith("$")
             assert "+" not in node["pattern"] and "*" not in node["pattern"]
         if node.get("type") == "array":
-            assert 3 <= node["minItems"] <= node["maxItems"] <= 6
+            assert 3 <= node["minItems"] <= node["maxItems"] <= most
 
 
 @pytest.mark.parametrize("subject", ["item", "user"])
