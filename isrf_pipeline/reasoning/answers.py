@@ -123,14 +123,18 @@ def joined(name: str, *steps: type[Answer]) -> type[Answer]:
 
 ItemSingle = joined("ItemSingle", ItemForward, ItemBackward, ItemSynthesis)
 
-#: A word of free text: any marks but those that end a JSON string.
-_FREE_WORD = r"[^\s\"\\]{1,40}"
+#: A word of free text: whole words in any join, initials, figures. What a page, a spreadsheet or a shell would read as
+#: its own (markup, formulas, addresses, invisible characters) is none, and no text begins with a mark.
+_LETTERS = "A-Za-zÀ-ÖØ-öø-ÿ0-9"
+_JOINED = f"([-'’/&][{_LETTERS}]{{1,20}}|\\.[0-9]{{1,3}}[a-z]{{0,3}}|,[0-9]{{3}}|%-[a-z]{{1,20}})"
+_FREE_OPENING = f"([A-Za-z]\\.){{2,5}}|[{_LETTERS}]{{1,20}}{_JOINED}{{0,6}}[-'’,;.:%)]{{0,2}}"
+_FREE_WORD = f"({_FREE_OPENING}|[(']({_FREE_OPENING})|&)"
 _FREE_TAG_WORD = "[a-z0-9][a-z0-9'-]{0,18}"
 
 
 def _free(least: int, most: int) -> StringConstraints:
     """Text of ``least`` to ``most`` words, whatever its form."""
-    return StringConstraints(pattern=f"^{_FREE_WORD}( {_FREE_WORD}){{{least - 1},{most - 1}}}$")
+    return StringConstraints(pattern=f"^({_FREE_OPENING})( {_FREE_WORD}){{{least - 1},{most - 1}}}$")
 
 
 FreeTag = Annotated[str, StringConstraints(pattern=f"^{_FREE_TAG_WORD}( {_FREE_TAG_WORD}){{0,3}}$")]

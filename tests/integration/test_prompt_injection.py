@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from isrf_pipeline.config import Settings
 from isrf_pipeline.environment.model import default_model_path
 from isrf_pipeline.lake import Lake, tables
-from isrf_pipeline.reasoning.answers import Answer, ItemSingle, UserSingle, parse_answer
+from isrf_pipeline.reasoning.answers import Answer, ItemFree, ItemSingle, UserSingle, parse_answer
 from isrf_pipeline.reasoning.items import item_subjects, semantic_features
 from isrf_pipeline.reasoning.prompts import Message, render_prompt, repair_turns
 from isrf_pipeline.reasoning.steps import chain_of
@@ -251,12 +251,17 @@ def test_an_answer_that_obeys_is_a_dead_letter_or_plain_words_and_no_other_row_i
 
 #: Characters of markup, formulas, code and invisible writing.
 FORBIDDEN = '<>=@+"*/\\|;:{}[]()$%#`!?~^_.\t\n\r\x00\u2028\u202e\u200b\ufeff\uff1d'
+#: The free form has the marks of a sentence within and behind a word; what those can build is tested below.
+FORBIDDEN_IN_FREE = "".join(mark for mark in FORBIDDEN if mark not in "/;:()%.")
 
 
-@pytest.mark.parametrize("model", [ItemSingle, UserSingle])
+@pytest.mark.parametrize(
+    ("model", "forbidden"),
+    [(ItemSingle, FORBIDDEN), (UserSingle, FORBIDDEN), (ItemFree, FORBIDDEN_IN_FREE)],
+)
 @given(data=st.data())
 def test_no_answer_holds_markup_formulas_or_invisible_writing(
-    model: type[Answer], data: st.DataObject
+    model: type[Answer], forbidden: str, data: st.DataObject
 ) -> None:
     good = {name: ANSWERS[name] for name in model.model_fields}
     assert parse_answer(model, json.dumps(good)) == good
@@ -264,14 +269,31 @@ def test_no_answer_holds_markup_formulas_or_invisible_writing(
     texts = good[name] if isinstance(good[name], list) else [good[name]]
     place = data.draw(st.integers(0, len(texts) - 1))
     at = data.draw(st.integers(0, len(texts[place])))
-    bad = texts[place][:at] + data.draw(st.sampled_from(FORBIDDEN)) + texts[place][at:]
+    bad = texts[place][:at] + data.draw(st.sampled_from(forbidden)) + texts[place][at:]
     changed = [*texts[:place], bad, *texts[place + 1 :]] if isinstance(good[name], list) else bad
     refused = parse_answer(model, json.dumps(good | {name: changed}))
     assert isinstance(refused, str) and refused.startswith(f"unparsable answer ({name}"), bad
 
 
-@pytest.mark.parametrize("start", ["-", "'", "’", " ", ","])
+@pytest.mark.parametrize(
+    "address",
+    ["http://evil.example", "www.evil.example", "evil.example", "//evil", "../up", "a.b", "c:/", "+1+1"],
+)
+@pytest.mark.parametrize("place", ["feature", "who_for", "who_not_for"])
+def test_free_answers_hold_no_address_and_no_path(place: str, address: str) -> None:
+    good = {field: ANSWERS[field] for field in ItemFree.model_fields}
+    for text in (f"A thing of beauty {address} for many", f"{address} is a thing of beauty"):
+        assert isinstance(parse_answer(ItemFree, json.dumps(good | {place: text})), str)
+
+
+@pytest.mark.parametrize("start", ["-", "'", "’", " ", ",", "+", "(", "&", "/", "%"])
 def test_an_answer_begins_with_a_word(start: str) -> None:
-    for model, name in ((ItemSingle, "feature"), (UserSingle, "likes"), (UserSingle, "interest")):
+    for model, name in (
+        (ItemSingle, "feature"),
+        (UserSingle, "likes"),
+        (UserSingle, "interest"),
+        (ItemFree, "feature"),
+        (ItemFree, "who_not_for"),
+    ):
         good = {field: ANSWERS[field] for field in model.model_fields}
         assert isinstance(parse_answer(model, json.dumps(good | {name: f"{start}{good[name]}"})), str)

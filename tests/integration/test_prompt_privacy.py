@@ -174,7 +174,7 @@ def assert_private(prompts: list[str]) -> None:
         assert not re.search(r"\b(19|20)\d\d\b|\d:\d\d", told), "a date or a time of day"
 
 
-@pytest.mark.parametrize("mode", ["chained", "single"])
+@pytest.mark.parametrize("mode", ["chained", "single", "free"])
 def test_item_prompts_hold_no_identifier_and_no_address(house: House, mode: Mode) -> None:
     prompts = house.prompts("item", mode)
     assert_private(prompts)
