@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 METRICS = ("NDCG@10", "HR@10")
 #: After the last event of every research set, so that none is a future event.
-_FIRST = datetime.date(2026, 1, 1)
+FIRST_NIGHT = datetime.date(2026, 1, 1)
 
 
 def nights_of(ways: Sequence[str]) -> dict[str, datetime.date]:
     """A night of its own for each way."""
-    return {way: _FIRST + datetime.timedelta(days=place) for place, way in enumerate(ways)}
+    return {way: FIRST_NIGHT + datetime.timedelta(days=place) for place, way in enumerate(ways)}
 
 
 def research_settings(root: Path, data: Path, changes: Sequence[str]) -> Settings:

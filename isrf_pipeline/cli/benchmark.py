@@ -35,6 +35,12 @@ def add_commands(commands: CommandGroup) -> None:
     benchmark.add_argument(
         "--shuffle-ties", type=int, metavar="SEED", help="shuffle each client's events of one day"
     )
+    benchmark.add_argument(
+        "--profile",
+        choices=("full", "fast"),
+        default="full",
+        help="fast: less than half of the time for a little accuracy (default: full)",
+    )
     add_override_argument(benchmark)
     benchmark.set_defaults(command=run)
 
@@ -49,7 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
     peers = [peer.strip() for peer in arguments.peers.split(",") if peer.strip()]
     log_file = temporary_log_folder() / f"benchmark-{os.getpid()}.log"
     with logged_to(log_file), native_output_in(log_file):
-        result = run_benchmark(Path(arguments.data), out, peers, arguments.shuffle_ties, arguments.set)
+        result = run_benchmark(
+            Path(arguments.data), out, peers, arguments.shuffle_ties, arguments.set, arguments.profile
+        )
     for line in figures(result):
         say(line)
     say(f"written to {out / 'metrics.json'}")

@@ -163,7 +163,11 @@ def _figures(lake: Lake) -> list[str]:
     ]
     measured = (
         lake.read(tables.METRICS)
-        .where(night & F.col("metric").rlike(r"^evaluate\..*@\d+$") & (F.col("slice") == "all"))
+        .where(
+            night
+            & F.col("metric").rlike(r"^evaluate\.[a-z0-9_]+\.(HR|NDCG)@(5|10)$")
+            & (F.col("slice") == "all")
+        )
         .orderBy("metric")
         .collect()
     )

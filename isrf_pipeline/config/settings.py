@@ -5,7 +5,7 @@ Every default that a user may want to know stands here with a description, and n
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -82,8 +82,11 @@ __all__ = [
     "UserGraphSettings",
 ]
 
-#: What gives items a score: two kinds of edges of the interaction graph, the sequence model, the user-similarity graph.
-Scorer = Literal["followed", "semantic", "sequence", "group"]
+#: What gives items a score: two kinds of edges of the interaction graph, the sequence model, the user-similarity graph,
+#: the generator.
+Scorer = Literal["followed", "semantic", "sequence", "group", "generator"]
+#: Those that take part unless settings say otherwise: training the generator takes longer than all the rest.
+_PLAIN_SCORERS: tuple[Scorer, ...] = ("followed", "semantic", "sequence", "group")
 
 
 class LakeSettings(Section):
@@ -157,7 +160,14 @@ class InteractionGraphSettings(Section):
     max_dense_items: int = Field(
         default=25_000,
         ge=1,
-        description="Up to so many items the model is solved in closed form on the driver.",
+        description="Up to so many items the model is solved in closed form on the driver; for more of them item by "
+        "item, over its neighbours, on the executors.",
+    )
+    local_neighbours: int = Field(
+        default=600,
+        ge=1,
+        description="Neighbours over which an item is solved where it is solved by itself: half by behaviour, half by "
+        "meaning.",
     )
     edges_per_item: int = Field(
         default=100, ge=1, description="Strongest item-item edges kept for each article."
@@ -220,10 +230,11 @@ class OptimizeSettings(Section):
     """Iterative batch optimization."""
 
     scorers: list[Scorer] = Field(
-        default_factory=lambda: [*get_args(Scorer)],
+        default_factory=lambda: [*_PLAIN_SCORERS],
         min_length=1,
-        description="Which scorers take part: both kinds of edges of the interaction graph, the sequence model, and "
-        "the group of the user-similarity graph. What is left out is not computed where nothing else needs it.",
+        description="Which scorers take part: both kinds of edges of the interaction graph, the sequence model, "
+        "the group of the user-similarity graph, and, where it is named, the generator, whose training takes longer "
+        "than all the rest. What is left out is not computed where nothing else needs it.",
     )
     rounds: int = Field(
         default=2, ge=2, le=10, description="Rounds in which the two interests refine each other."
@@ -260,6 +271,9 @@ class OptimizeSettings(Section):
     sequence_weights: list[float] = Field(
         default_factory=lambda: [0.0, 0.7], description="Validation chooses one of these."
     )
+    generator_weights: list[float] = Field(
+        default_factory=lambda: [0.0, 0.3, 0.7], description="Validation chooses one of these."
+    )
     validation_clients: int = Field(
         default=5_000,
         ge=100,
@@ -289,6 +303,11 @@ class RecommendSettings(Section):
         default_factory=lambda: ["purchase"], description="Event types whose items are not recommended again."
     )
     only_available: bool = Field(default=True, description="Whether only available articles are recommended.")
+    client_attributes: list[str] = Field(
+        default_factory=list,
+        description="Attributes by which clients without any event are compared with others, for example country and "
+        "tier; empty: they get what is popular.",
+    )
     related_items: int = Field(default=10, ge=1, description="Related articles for each article.")
     hero_items: int = Field(default=20, ge=1, description="How many hero items are chosen.")
 

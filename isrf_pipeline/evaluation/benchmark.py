@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from isrf_pipeline.config import load_settings
+from isrf_pipeline.config.yaml_text import parse_yaml
 from isrf_pipeline.errors import InputRefusedError, UsageError
 from isrf_pipeline.evaluation.beyond_accuracy import MEASURES
 from isrf_pipeline.evaluation.memory import PeakMemory
@@ -37,6 +38,8 @@ TIMED_STAGES = (
     "recommend",
 )
 _REPORTED = (*(f"{metric}@{k}" for k in CUTOFFS for metric in ("HR", "NDCG", "MRR")), *MEASURES)
+#: Files of changes to benchmark.yaml, by the name of the profile.
+PROFILES = {"full": None, "fast": "benchmark_fast.yaml"}
 #: After the last event of every research set, so that none is a future event.
 _RUN_DATE = datetime.date(2026, 1, 1)
 
@@ -47,6 +50,7 @@ def run_benchmark(
     peers: Sequence[str] = (),
     shuffle_ties: int | None = None,
     overrides: Sequence[str] = (),
+    profile: str = "full",
 ) -> dict[str, Any]:
     """Run ingest to evaluate on a research set and write ``metrics.json``.
 
@@ -62,6 +66,8 @@ def run_benchmark(
         Seed that shuffles each client's events of one day; None keeps the given order.
     overrides
         ``key=value`` settings.
+    profile
+        full or fast, see :data:`PROFILES`.
 
     Returns
     -------
@@ -86,7 +92,7 @@ def run_benchmark(
     with importlib.resources.as_file(
         importlib.resources.files("isrf_pipeline.evaluation") / "benchmark.yaml"
     ) as base:
-        effective = load_settings(base, [*fixed, *overrides])
+        effective = load_settings(base, [*fixed, *_changes(profile), *overrides])
     spark = build_session(effective.settings)
     lake = Lake(spark, effective.settings.lake)
     seconds: dict[str, float] = {}
@@ -113,6 +119,7 @@ def run_benchmark(
         "users": interactions.select("user_id").distinct().count(),
         "items": lake.read(tables.ITEMS).count(),
         "interactions": interactions.count(),
+        "profile": profile,
         "split": describe_split(effective.settings.split),
         "order": "given" if shuffle_ties is None else f"same-day events shuffled with seed {shuffle_ties}",
         "reasoning": _reasoning_note(effective.settings.reasoning.backend),
@@ -148,6 +155,15 @@ def run_benchmark(
     draft.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     draft.replace(out / "metrics.json")
     return result
+
+
+def _changes(profile: str) -> list[str]:
+    """``key=value`` settings of a profile."""
+    file = PROFILES[profile]
+    if file is None:
+        return []
+    text = (importlib.resources.files("isrf_pipeline.evaluation") / file).read_text(encoding="utf-8")
+    return [f"{key}={json.dumps(value)}" for key, value in parse_yaml(text).items()]
 
 
 def _over_all(measured: dict[tuple[str, str], float], system: str) -> dict[str, float]:

@@ -12,13 +12,14 @@ from scipy import sparse
 
 from isrf_pipeline.config import Settings
 from isrf_pipeline.embedding.fields import FIELD_COLUMNS, field_weights
-from isrf_pipeline.graphs.item_model import kernel_factor, solve_closed_form, transition_graph
+from isrf_pipeline.graphs.item_model import kernel_factor, solve_closed_form
+from isrf_pipeline.graphs.local_model import solve_locally
 from isrf_pipeline.graphs.moments import SequenceMoments, sequence_moments
 from isrf_pipeline.interests.model import embedding_matrix
 from isrf_pipeline.logs import log_event
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 #: Fields of the kernel that hold the language model's words; each has its weight from validation.
 WORDS = ("feature", "tags")
@@ -54,15 +55,18 @@ def history_moments(histories: DataFrame, n_items: int, settings: Settings) -> S
 
 
 def followed_graph(
+    spark: SparkSession,
     moments: SequenceMoments,
     fields: Mapping[str, NDArray[np.float32]],
     words: Mapping[str, float],
     settings: Settings,
 ) -> sparse.csr_matrix:
-    """The sequential item-item model.
+    """The sequential item-item model: in closed form, or item by item beyond ``max_dense_items``.
 
     Parameters
     ----------
+    spark
+        Session that solves item by item.
     moments
         See :func:`history_moments`.
     fields
@@ -79,10 +83,9 @@ def followed_graph(
     """
     graph = settings.interaction_graph
     n_items = moments.xx.shape[0]
-    if n_items > graph.max_dense_items:
-        log_event("closed form skipped", items=n_items, limit=graph.max_dense_items)
-        return transition_graph(moments, graph)
     weights = {**field_weights(settings.embedding), **{word: words.get(word, 0.0) for word in WORDS}}
-    return solve_closed_form(
-        moments, kernel_factor([(rows, weights[field]) for field, rows in fields.items()]), graph
-    )
+    kernel = kernel_factor([(rows, weights[field]) for field, rows in fields.items()])
+    if n_items > graph.max_dense_items:
+        log_event("solved_item_by_item", items=n_items, limit=graph.max_dense_items)
+        return solve_locally(spark, moments, kernel, graph)
+    return solve_closed_form(moments, kernel, graph)

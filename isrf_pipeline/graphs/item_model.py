@@ -119,23 +119,6 @@ def _sparse_times_dense(left: sparse.csr_matrix, right: NDArray[np.float32]) -> 
     return product
 
 
-def transition_graph(moments: SequenceMoments, settings: InteractionGraphSettings) -> sparse.csr_matrix:
-    """Transitions normalised by degree: what stands in for the closed form where the catalogue is too large for it.
-
-    Returns
-    -------
-    sparse.csr_matrix
-        (items, items) float32, each side divided by sqrt(degree + 5), cut to the strongest edges of each row.
-    """
-    degree = np.asarray(moments.ff.diagonal()) + 5.0
-    scale = sparse.diags(1 / np.sqrt(degree)).astype(np.float32)
-    both = (moments.xy + 0.5 * moments.xy.T).tocsr()
-    both.setdiag(0)
-    both.eliminate_zeros()
-    scaled = (scale @ both @ scale).tocsr().astype(np.float32)
-    return _cut_sparse(scaled, settings.edges_per_item)
-
-
 def semantic_neighbours(embeddings: NDArray[np.float32], count: int) -> sparse.csr_matrix:
     """Nearest items by meaning, the cosine raised to the fourth power so that only close ones weigh.
 
@@ -175,13 +158,5 @@ def strongest_per_row(dense: NDArray[np.float32], count: int) -> sparse.csr_matr
     matrix = sparse.csr_matrix(
         (np.maximum(values, 0).ravel().astype(np.float32), top.ravel(), indptr), shape=dense.shape
     )
-    matrix.eliminate_zeros()
-    return matrix
-
-
-def _cut_sparse(matrix: sparse.csr_matrix, count: int) -> sparse.csr_matrix:
-    for row in np.flatnonzero(np.diff(matrix.indptr) > count):
-        values = matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]]
-        values[np.argsort(-values, kind="stable")[count:]] = 0
     matrix.eliminate_zeros()
     return matrix

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy import sparse
 
 from isrf_pipeline.config.settings import InteractionGraphSettings, OptimizeSettings
 from isrf_pipeline.interests.model import InterestModel
@@ -16,6 +17,7 @@ from isrf_pipeline.interests.propagation import (
     FusionWeights,
     ScoreParts,
     history_matrix,
+    rows_to_csr,
     score_parts,
 )
 from isrf_pipeline.interests.rounds import group_matrix
@@ -93,7 +95,7 @@ def block_interests(
     Parameters
     ----------
     block
-        Columns codes, weights, group_codes and group_values.
+        Columns codes, weights, group_codes and group_values; with a generator, generated_codes and generated_values.
     items
         The item model.
     graph, optimize
@@ -106,6 +108,7 @@ def block_interests(
         group_matrix(block, items.n_items),
         group_matrix(block, items.n_items, optimize.guide_items),
         _expected_next(block, items),
+        _generated(block, items.n_items),
     )
 
 
@@ -121,6 +124,13 @@ def _expected_next(block: pa.RecordBatch, items: InterestModel) -> NDArray[np.fl
     np.exp(logits, out=logits)
     logits[counted == 0] = 0
     return logits
+
+
+def _generated(block: pa.RecordBatch, n_items: int) -> sparse.csr_matrix | None:
+    if "generated_codes" not in block.schema.names:
+        return None
+    values = block.column("generated_values").flatten().to_numpy(zero_copy_only=False)
+    return rows_to_csr(block.column("generated_codes"), values, n_items)
 
 
 def excluded_codes(block: pa.RecordBatch) -> list[NDArray[np.int32]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from isrf_pipeline.alignment.model import ProfileMap
 from isrf_pipeline.errors import MissingTableError
+from isrf_pipeline.generator.model import GeneratorModel
 from isrf_pipeline.interests.propagation import FusionWeights
 from isrf_pipeline.lake import tables
 from isrf_pipeline.ranker.model import Ranker
@@ -37,6 +38,8 @@ class ChosenModel:
         The ranker, or None where the fixed fusion ranks.
     alignments
         Maps of profiles by round, up to the chosen one, as far as validation kept them.
+    generator
+        The generator, or None without one.
     """
 
     round: int
@@ -44,6 +47,7 @@ class ChosenModel:
     sequence: SequenceModel | None
     ranker: Ranker | None
     alignments: Mapping[int, ProfileMap] = field(default_factory=dict)
+    generator: GeneratorModel | None = None
 
 
 def store_model(ctx: StageContext, model: ChosenModel, validation_ndcg: float) -> None:
@@ -67,6 +71,7 @@ def store_model(ctx: StageContext, model: ChosenModel, validation_ndcg: float) -
         weights.feedback,
         weights.sequence,
         weights.followed,
+        weights.generator,
         "fusion" if model.ranker is None else "ranker",
         validation_ndcg,
     )
@@ -75,6 +80,8 @@ def store_model(ctx: StageContext, model: ChosenModel, validation_ndcg: float) -
         parts.append((ctx.run_date, "sequence", model.sequence.to_bytes()))
     if model.ranker is not None:
         parts.append((ctx.run_date, "ranker", model.ranker.text.encode()))
+    if model.generator is not None:
+        parts.append((ctx.run_date, "generator", model.generator.to_bytes()))
     parts += [
         (ctx.run_date, f"{_ALIGNMENT}{round_}", alignment.to_bytes())
         for round_, alignment in sorted(model.alignments.items())
@@ -117,6 +124,7 @@ def load_model(ctx: StageContext) -> ChosenModel:
             row["feedback_weight"],
             row["sequence_weight"],
             row["followed_weight"],
+            row["generator_weight"],
         ),
         SequenceModel.from_bytes(parts["sequence"]) if "sequence" in parts else None,
         Ranker(parts["ranker"].decode()) if "ranker" in parts else None,
@@ -125,4 +133,5 @@ def load_model(ctx: StageContext) -> ChosenModel:
             for name, content in parts.items()
             if name.startswith(_ALIGNMENT)
         },
+        GeneratorModel.from_bytes(parts["generator"]) if "generator" in parts else None,
     )

@@ -15,6 +15,8 @@ import pyarrow as pa
 
 from isrf_pipeline.alignment.model import ProfileMap
 from isrf_pipeline.config import Settings
+from isrf_pipeline.generator.lists import with_generated
+from isrf_pipeline.generator.model import GeneratorModel
 from isrf_pipeline.graphs.similarity import top_similar_packed
 from isrf_pipeline.interests.aligning import train_alignment
 from isrf_pipeline.interests.implicit import group_interest
@@ -103,6 +105,7 @@ def earlier_knowledge(
     chosen_round: int,
     settings: Settings,
     aligned_rounds: Collection[int] = (),
+    generator: Broadcast[GeneratorModel] | None = None,
 ) -> EarlierKnowledge:
     """Inputs of the clients that the ranker learns from, after the rounds that validation chose.
 
@@ -121,6 +124,8 @@ def earlier_knowledge(
         Of the run.
     aligned_rounds
         Rounds in which validation kept the map of profiles.
+    generator
+        Trained on ``histories``, broadcast; None where it takes no part.
     """
     from pyspark.sql import functions as F
 
@@ -158,7 +163,10 @@ def earlier_knowledge(
         settings,
         alignments,
     )
-    inputs = with_group(drawn, group).withColumns({"excluded": F.col("codes"), "today": F.col("days")[0]})
+    asked = drawn.withColumn("excluded", F.col("codes"))
+    if generator is not None:
+        asked = with_generated(asked.withColumn("learned", F.size("codes")), generator)
+    inputs = with_group(asked, group).withColumn("today", F.col("days")[0])
     return EarlierKnowledge(model, inputs)
 
 

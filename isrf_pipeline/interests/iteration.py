@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from isrf_pipeline.alignment.model import ProfileMap
 from isrf_pipeline.config import Settings
+from isrf_pipeline.generator.lists import with_generated
+from isrf_pipeline.generator.model import GeneratorModel
 from isrf_pipeline.graphs.similarity import top_similar_packed
 from isrf_pipeline.interests.aligning import group_options, train_alignment, try_alignment
 from isrf_pipeline.interests.implicit import group_interest
@@ -50,6 +52,8 @@ class Iteration:
         Broadcast item model.
     popularity
         (items,) training clients of each item.
+    generator
+        Broadcast generator, or None where it takes no part.
     finished
         Rounds that are done, in their order.
     """
@@ -59,14 +63,22 @@ class Iteration:
     targets: DataFrame
     model: Broadcast[InterestModel]
     popularity: NDArray[np.float32]
+    generator: Broadcast[GeneratorModel] | None = None
     finished: list[Round] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        from pyspark.sql import functions as F
+
         settings = self.ctx.settings
         self._measurable = not self.targets.isEmpty()
         # Clients on whom rounds are measured; few whatever the lake, so that they may be broadcast.
         judging = (self.targets if self._measurable else self.histories).select("user_id").distinct()
         self._judges = _sample(judging, settings).persist()
+        self._asked = of_clients(self._judges, self.histories).withColumn("excluded", F.col("codes"))
+        if self.generator is not None:
+            known = self._asked.withColumn("learned", F.size("codes"))
+            # Kept, since the search finds the same in every round.
+            self._asked = with_generated(known, self.generator).persist()
         self._options = fusion_options(settings)
         # Of the newest finished round; of judges only in round 0, of everybody later.
         self._neighbours: DataFrame | None = None
@@ -229,9 +241,7 @@ class Iteration:
         """Judges with the group interest that ``neighbours`` give them."""
         from pyspark.sql import functions as F
 
-        return with_group(of_clients(self._judges, self.histories), self._group(neighbours)).withColumns(
-            {"excluded": F.col("codes"), "today": F.col("days")[0]}
-        )
+        return with_group(self._asked, self._group(neighbours)).withColumn("today", F.col("days")[0])
 
     def _profiles(self, fed_back: DataFrame | None, number: int, alignment: ProfileMap | None) -> DataFrame:
         return profiles_in_round(

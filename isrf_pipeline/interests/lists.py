@@ -7,8 +7,10 @@ import datetime
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.evaluation.split import training_events
+from isrf_pipeline.generator.lists import with_generated
 from isrf_pipeline.graphs.profiles import history_profiles
 from isrf_pipeline.interests.chosen import load_model
+from isrf_pipeline.interests.cold import attribute_interest
 from isrf_pipeline.interests.histories import coded_histories, item_codes
 from isrf_pipeline.interests.inputs import ReferenceClients, group_after_rounds
 from isrf_pipeline.interests.model import load_interest_model
@@ -60,6 +62,7 @@ def ranked_lists(
     codes = item_codes(ctx.spark, model.item_ids)
 
     histories = coded_histories(events, codes).persist()
+    learned = coded_histories(training, codes).persist()
     text = ctx.read(tables.USER_FEATURES).where("embedding IS NOT NULL").select("user_id", "embedding")
     graph = settings.user_graph
     profiles = history_profiles(
@@ -67,12 +70,20 @@ def ranked_lists(
     )
     stored = ctx.read(tables.PROFILES)
     reference = ReferenceClients(
-        coded_histories(training, codes).persist(),
+        learned,
         lambda round_: stored.where(F.col("round") == round_).select("user_id", "embedding"),
     )
     group = group_after_rounds(
         histories, profiles, reference, chosen.round, shared, settings, chosen.alignments
     )
+    if settings.recommend.client_attributes:
+        of_newcomers = attribute_interest(
+            ctx.read(tables.CLIENTS),
+            learned,
+            settings.recommend.client_attributes,
+            settings.recommend.candidates,
+        )
+        group = group.unionByName(of_newcomers.join(group.select("user_id"), "user_id", "left_anti"))
     tonight = F.lit((ctx.run_date - datetime.date(1970, 1, 1)).days)
     no_codes = F.array().cast("array<int>")
     excluded_codes = (
@@ -96,6 +107,13 @@ def ranked_lists(
             }
         )
     )
+    if chosen.generator is not None:
+        counted = learned.select("user_id", F.size("codes").alias("learned"))
+        everyone = with_generated(
+            everyone.join(counted, "user_id", "left").fillna(0, ["learned"]),
+            ctx.spark.sparkContext.broadcast(chosen.generator),
+            model.available if only_available else None,
+        )
     return rank_items(
         with_group(everyone, group),
         shared,

@@ -31,6 +31,8 @@ class FusionWeights:
         Weight of what the sequence model expects next.
     followed
         Weight of followed_by edges.
+    generator
+        Weight of what the generator writes.
     """
 
     semantic: float
@@ -38,6 +40,7 @@ class FusionWeights:
     feedback: float
     sequence: float = 0.0
     followed: float = 1.0
+    generator: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,16 @@ class BlockInterests:
     sequence
         What the sequence model expects next, as a probability divided by its largest, dense; None without the model.
         Zero for clients without a history.
+    generated
+        Probability that the generator writes an item, divided by its largest for the client; sparse, since the search
+        follows but a few. None without the generator.
     """
 
     history: sparse.csr_matrix
     group: sparse.csr_matrix
     group_head: sparse.csr_matrix
     sequence: NDArray[np.float32] | None = None
+    generated: sparse.csr_matrix | None = None
 
 
 def rows_to_csr(codes: pa.ListArray, values: NDArray[np.float32], n_items: int) -> sparse.csr_matrix:
@@ -126,7 +133,8 @@ def score_parts(interests: BlockInterests, model: InterestModel, weights: Fusion
 
     Explicit interest is propagated over both kinds of item edges from ``history + feedback * head of group``; each
     kind is divided by its largest value for the client so that the weights mean the same for every client. What came
-    in through the feedback is implicit interest, since the client has not shown it.
+    in through the feedback is implicit interest, since the client has not shown it. What the networks expect counts as
+    explicit: it follows from the client's own history.
 
     Parameters
     ----------
@@ -151,8 +159,13 @@ def score_parts(interests: BlockInterests, model: InterestModel, weights: Fusion
         implicit += passed_on * scale
     if weights.sequence and interests.sequence is not None:
         explicit += weights.sequence * interests.sequence
-    if weights.implicit:
-        implicit += weights.implicit * interests.group.toarray()
+    if weights.generator and interests.generated is not None:
+        explicit += weights.generator * interests.generated.toarray()
+    # Who has shown nothing has nothing but the group, whatever it is worth to others.
+    silent = np.diff(history.indptr) == 0
+    group_weights = np.where(silent, np.maximum(weights.implicit, 1.0), weights.implicit).astype(np.float32)
+    if group_weights.any():
+        implicit += group_weights[:, None] * interests.group.toarray()
     implicit += POPULARITY_PRIOR * model.popularity / max(float(model.popularity.max(initial=0)), 1.0)
     return ScoreParts(explicit, implicit)
 

@@ -115,17 +115,13 @@ def held_out_ndcg(
             interests = block_interests(block, items, graph, optimize)
             group = interests.group.toarray()
             # Parts that several options share are computed once.
-            base: dict[tuple[float, float, float], NDArray[np.float32]] = {}
+            base: dict[FusionWeights, NDArray[np.float32]] = {}
             for position, option in enumerate(options):
-                key = (option.semantic, option.feedback, option.sequence)
-                if key not in base:
-                    parts = score_parts(
-                        interests,
-                        items,
-                        dataclasses.replace(option, implicit=0.0),
-                    )
-                    base[key] = parts.explicit + parts.implicit
-                ranks = ranks_of(base[key] + option.implicit * group, target, excluded)
+                alone = dataclasses.replace(option, implicit=0.0)
+                if alone not in base:
+                    parts = score_parts(interests, items, alone)
+                    base[alone] = parts.explicit + parts.implicit
+                ranks = ranks_of(base[alone] + option.implicit * group, target, excluded)
                 gain = np.where(ranks <= 10, 1 / np.log2(ranks + 1.0), 0.0)
                 yield pa.RecordBatch.from_pydict(
                     {

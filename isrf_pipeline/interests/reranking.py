@@ -83,6 +83,8 @@ def scorer_matrices(
         matrices["sequence"] = interests.sequence
     if "group" in scorers:
         matrices["group"] = interests.group.toarray()
+    if "generator" in scorers and interests.generated is not None:
+        matrices["generator"] = interests.generated.toarray()
     return matrices
 
 

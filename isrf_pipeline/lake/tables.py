@@ -239,6 +239,7 @@ INTEREST_MODEL = Table(
         _required(
             "followed_weight", "double", "Weight of edges of what follows what within explicit interest"
         ),
+        _required("generator_weight", "double", "Weight of the generator within explicit interest"),
         _required(
             "ranked_by",
             "string",

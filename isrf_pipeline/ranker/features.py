@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from isrf_pipeline.ranker.facts import ItemFacts
 
 #: Scorers in the order of their features.
-SCORERS = ("followed", "semantic", "sequence", "group")
+SCORERS = ("followed", "semantic", "sequence", "group", "generator")
 #: Days of past sales that are counted; the last is all of the past.
 _WINDOWS = (30, 120, 365)
 #: Features that tell of others: similar clients and everybody. All the rest tells of the client's own history.

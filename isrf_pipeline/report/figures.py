@@ -90,6 +90,7 @@ class ChosenModel:
     semantic_weight: float
     feedback_weight: float
     sequence_weight: float
+    generator_weight: float
     ranked_by: str
 
 

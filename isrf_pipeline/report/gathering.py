@@ -155,6 +155,7 @@ def _chosen(models: DataFrame) -> ChosenModel | None:
         row["semantic_weight"],
         row["feedback_weight"],
         row["sequence_weight"],
+        row["generator_weight"],
         row["ranked_by"],
     )
 

@@ -75,10 +75,7 @@ def _followed(
     n_items = len(fields["title"])
     moments = history_moments(histories, n_items, ctx.settings)
     tried = {"feature": graph.feature_weights, "tags": graph.tag_weights}
-    # Beyond that many items the model has no kernel.
-    options = {
-        word: tried[word] for word in tried if np.any(fields[word]) and n_items <= graph.max_dense_items
-    }
+    options = {word: tried[word] for word in tried if np.any(fields[word])}
     gains = None
     if options:
         targets = (
@@ -98,7 +95,7 @@ def _followed(
         if judges.num_rows:
             gains = functools.partial(held_out_gains, judges, graph=graph)
     followed, chosen = choose_fields(
-        options, lambda words: followed_graph(moments, fields, words, ctx.settings), gains
+        options, lambda words: followed_graph(ctx.spark, moments, fields, words, ctx.settings), gains
     )
     for field in chosen:
         event = "field_used" if field.weight else "field_left_out"

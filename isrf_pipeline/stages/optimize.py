@@ -17,6 +17,12 @@ from isrf_pipeline.interests.earlier import earlier_histories, earlier_knowledge
 from isrf_pipeline.interests.histories import coded_histories, item_codes
 from isrf_pipeline.interests.iteration import Iteration
 from isrf_pipeline.interests.model import InterestModel, load_interest_model
+from isrf_pipeline.interests.networks import (
+    EarlierNetworks,
+    broadcast_of,
+    train_generators,
+    train_sequences,
+)
 from isrf_pipeline.interests.progress import Progress
 from isrf_pipeline.interests.propagation import FusionWeights
 from isrf_pipeline.interests.ranker_training import reranked_ndcg, train_ranker
@@ -25,8 +31,6 @@ from isrf_pipeline.interests.selection import choose
 from isrf_pipeline.lake import tables
 from isrf_pipeline.logs import log_event
 from isrf_pipeline.ranker.model import Ranker
-from isrf_pipeline.sequences.fitting import fit_sequences
-from isrf_pipeline.sequences.model import SequenceModel
 from isrf_pipeline.stages.context import Stage, StageContext
 
 if TYPE_CHECKING:
@@ -46,10 +50,12 @@ def run(ctx: StageContext) -> None:
     codes = item_codes(ctx.spark, model.item_ids)
     histories = coded_histories(training, codes).persist()
     progress = Progress.open(ctx)
-    sequences = _train_sequences(ctx, histories, model, progress)
+    sequences = train_sequences(ctx, histories, model, progress)
+    generators = train_generators(ctx, histories, model, progress)
     if sequences is not None:
         model = dataclasses.replace(model, sequence=sequences[1])
     shared = ctx.spark.sparkContext.broadcast(model)
+    generator = generators[1] if generators is not None else None
     targets = (
         validation_events(interactions, settings.split)
         .select("user_id", "item_id")
@@ -58,16 +64,19 @@ def run(ctx: StageContext) -> None:
         .select("user_id", F.col("code").alias("target"))
         .persist()
     )
-    iteration = Iteration(ctx, histories, targets, shared, model.popularity)
+    iteration = Iteration(ctx, histories, targets, shared, model.popularity, broadcast_of(ctx, generator))
     iteration.run(progress)
     metrics = iteration.metrics
     value, chosen_round, weights = choose(iteration.results, settings)
     alignments = iteration.alignments(chosen_round)
     ranker = None
     if settings.ranker.enabled and iteration.results:
-        earlier = sequences[0] if sequences is not None else None
+        before = EarlierNetworks(
+            sequences[0] if sequences is not None else None,
+            generators[0] if generators is not None else None,
+        )
         ranker, found = _trained_ranker(
-            ctx, histories, model, earlier, chosen_round, weights, alignments.keys()
+            ctx, histories, model, before, chosen_round, weights, alignments.keys()
         )
         metrics |= {(f"ranker.{name}", "all"): number for name, number in found.items()}
         if ranker is not None:
@@ -79,40 +88,25 @@ def run(ctx: StageContext) -> None:
             else:
                 ranker = None
                 log_event("ranker_left_out", fusion=value, ranker=reranked)
-    chosen = ChosenModel(chosen_round, weights, model.sequence, ranker, alignments)
+    # The fusion without the generator needs it no more; a ranker's candidates come from it all the same.
+    kept = generator if weights.generator or ranker is not None else None
+    chosen = ChosenModel(chosen_round, weights, model.sequence, ranker, alignments, kept)
     store_model(ctx, chosen, value)
     ctx.write_metrics("optimize", metrics)
     progress.clear()
     shared.unpersist()
 
 
-def _train_sequences(
-    ctx: StageContext, histories: DataFrame, model: InterestModel, progress: Progress
-) -> tuple[SequenceModel, SequenceModel] | None:
-    """The sequence model before each client's last training event and after all; None where it takes no part."""
-    if "sequence" not in ctx.settings.optimize.scorers or histories.isEmpty():
-        return None
-    earlier, whole = "sequence before the last events", "sequence"
-    if earlier in progress:
-        return SequenceModel.from_bytes(progress.get(earlier)), SequenceModel.from_bytes(progress.get(whole))
-    meaning = ctx.spark.sparkContext.broadcast(model.embeddings)
-    trained = fit_sequences(histories, meaning, ctx.settings.sequence)
-    meaning.unpersist()
-    # Saved with the first round.
-    progress.keep(earlier, trained[0].to_bytes())
-    progress.keep(whole, trained[1].to_bytes())
-    return trained
-
-
 def _trained_ranker(
     ctx: StageContext,
     histories: DataFrame,
     model: InterestModel,
-    sequence: SequenceModel | None,
+    networks: EarlierNetworks,
     chosen_round: int,
     weights: FusionWeights,
     aligned_rounds: Collection[int],
 ) -> tuple[Ranker | None, dict[str, float]]:
+    """The ranker and what it learned from, out of what was known before the clients' last training events."""
     before = earlier_histories(histories).persist()
     features = ctx.read(tables.ITEM_FEATURES).select("item_id", *FIELD_COLUMNS.values()).toArrow()
     # By the model's codes: features may still hold an article that the catalogue has lost since.
@@ -122,9 +116,16 @@ def _trained_ranker(
     # Validation has chosen them for the graph of all training events; here they are only applied.
     words = {row["field"]: row["weight"] for row in ctx.read(tables.FIELD_WEIGHTS).collect()}
     moments = history_moments(before, model.n_items, ctx.settings)
-    followed = followed_graph(moments, fields, words, ctx.settings)
-    shared = ctx.spark.sparkContext.broadcast(earlier_model(model, before, followed, sequence))
-    earlier = earlier_knowledge(before, shared, chosen_round, ctx.settings, aligned_rounds)
+    followed = followed_graph(ctx.spark, moments, fields, words, ctx.settings)
+    shared = ctx.spark.sparkContext.broadcast(earlier_model(model, before, followed, networks.sequence))
+    earlier = earlier_knowledge(
+        before,
+        shared,
+        chosen_round,
+        ctx.settings,
+        aligned_rounds,
+        broadcast_of(ctx, networks.generator),
+    )
     trained = train_ranker(earlier.inputs, shared, weights, ctx.settings)
     shared.unpersist()
     return trained

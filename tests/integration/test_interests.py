@@ -11,6 +11,8 @@ from scipy import sparse
 
 from isrf_pipeline.config.settings import InteractionGraphSettings, OptimizeSettings
 from isrf_pipeline.graphs import moments
+from isrf_pipeline.graphs.item_model import kernel_factor, solve_closed_form
+from isrf_pipeline.graphs.local_model import solve_locally
 from isrf_pipeline.interests.histories import coded_histories, item_codes
 from isrf_pipeline.interests.implicit import group_interest
 from isrf_pipeline.interests.model import InterestModel
@@ -131,3 +133,13 @@ def test_every_client_gets_a_list_whatever_the_partitioning(spark: SparkSession)
         results.append(sorted(map(str, ranked.collect())))
     assert results[0] == results[1]
     assert len(results[0]) == 6
+
+
+def test_item_by_item_on_spark_is_the_closed_form_over_all_neighbours(spark: SparkSession) -> None:
+    rng = np.random.default_rng(4)
+    rows = {f"u{k}": rng.permutation(40)[: rng.integers(2, 9)].tolist() for k in range(80)}
+    summed = moments.sequence_moments(histories(spark, rows), 40, GRAPH)
+    kernel = kernel_factor([(rng.standard_normal((40, 6)).astype(np.float32), 1.0)])
+    exact = solve_closed_form(summed, kernel, GRAPH)
+    found = solve_locally(spark, summed, kernel, GRAPH)
+    np.testing.assert_allclose(found.toarray(), exact.toarray(), atol=1e-5)

@@ -48,6 +48,7 @@ FITTED = (
     tables.USER_FEATURES,
     tables.VERTICES,
     tables.EDGES,
+    tables.FIELD_WEIGHTS,
     tables.PROFILES,
     tables.SIMILARITY,
     tables.INTEREST_MODEL,
@@ -202,7 +203,20 @@ def night_of(
             "reasoning": {"backend": "none"},
             "embedding": {"cache": False},
             "user_graph": {"segments": False, "neighbours": 20},
-            "optimize": {"rounds": 2, "patience": 1},
+            "optimize": {
+                "rounds": 2,
+                "patience": 1,
+                "scorers": ["followed", "semantic", "sequence", "group", "generator"],
+            },
+            "generator": {
+                "levels": 2,
+                "codes": 6,
+                "width": 16,
+                "heads": 2,
+                "epochs": 1,
+                "further_epochs": 1,
+                "beam": 10,
+            },
             "sequence": {"width": 16, "epochs": 6, "further_epochs": 2, "negatives": 64},
             "ranker": {"trees": 30, "min_leaf": 20, "by_fusion": 40, "by_scorer": 10},
             "recommend": {"input": "before_test", "exclude_seen": [], "candidates": 60},
@@ -228,7 +242,8 @@ def test_other_test_events_and_another_order_leave_everything_fitted_as_it_was(
     original: Night, with_other_test_events: Night
 ) -> None:
     # The set is large enough for everything to be trained.
-    assert original.contents(tables.INTEREST_PARAMETERS).num_rows == 2
+    trained = original.contents(tables.INTEREST_PARAMETERS).column("part").to_pylist()
+    assert {*trained} == {"sequence", "generator", "ranker"}
     events = (tables.INTERACTIONS,)
     assert differing(original, with_other_test_events, events) == ["silver.interactions"]
     assert differing(original, with_other_test_events) == []

@@ -111,7 +111,6 @@ def test_no_item_follows_itself_in_any_model() -> None:
     embeddings = np.eye(3, dtype=np.float32)
     for matrix in (
         item_model.solve_closed_form(result, embeddings, SETTINGS),
-        item_model.transition_graph(result, SETTINGS),
         item_model.semantic_neighbours(embeddings, 2),
     ):
         assert np.all(matrix.diagonal() == 0)

@@ -80,7 +80,9 @@ def test_free_answers_are_bounded_and_never_cut() -> None:
 
     assert free()["feature"].startswith("Benzoin-caramel-musk") and free()["who_for"] is None
     assert free(feature=words(FEATURE_WORDS))["feature"] == words(FEATURE_WORDS)
-    written = "R&B fan of e.l.f. wanting (for 20,000 days) 0.4mm and 100%-natural colour, kids' and teens' choice"
+    written = (
+        "R&B fan of e.l.f. wanting (for 20,000 days) 0.4mm and 100%-natural colour, kids' and teens' choice"
+    )
     assert free(feature=written)["feature"] == written
     refused = {
         "feature": words(FEATURE_WORDS + 1),
