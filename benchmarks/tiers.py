@@ -1,6 +1,6 @@
 """What each tier of clients costs, and what it does to accuracy, on a sample of a research set in one run.
 
-    .venv/bin/python benchmarks/tiers.py --data ../shared/data/beauty --clients 800 --out /tmp/tiers.json
+    .venv/bin/python benchmarks/tiers.py --data ../shared/data/beauty --clients 480 --out /tmp/tiers.json
 
 Every tier runs the same stages over the same clients with a real vLLM engine; items have no words of a model, so that
 only the clients' texts differ. Accuracy is NDCG@10 and HR@10 of the test event under leave-one-out, and the difference
@@ -18,6 +18,7 @@ import hashlib
 import importlib.resources
 import json
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -37,6 +38,8 @@ from isrf_pipeline.stages.context import StageContext
 from isrf_pipeline.stages.registry import load_stage
 
 NIGHT = datetime.date(2026, 1, 1)
+#: Night whose segments are the prototypes.
+EVE = NIGHT - datetime.timedelta(days=1)
 BEFORE = ("ingest", "reason_items", "build_interaction_graph", "reason_users", "build_user_graph")
 AFTER = ("optimize", "recommend")
 #: Settings of each way to give clients a text, beside those of the benchmark.
@@ -59,7 +62,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--clients", type=int, default=800)
+    parser.add_argument("--clients", type=int, default=480)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="isrf-tiers-") as folder:
@@ -79,11 +82,13 @@ def _measure(folder: Path, data: Path, clients: int) -> dict[str, Any]:
         root = folder / way.replace(" ", "-")
         if way == "prototypes":
             # Segments come from an earlier night, which did without the model.
-            _run(spark, _settings(root, now, "composed", "user_graph.segments=true"), BEFORE)
+            _run(spark, _settings(root, now, "composed", "user_graph.segments=true"), BEFORE, EVE)
         settings = _settings(root, now, way)
         spent = _run(spark, settings, (*BEFORE, *AFTER))
         gains[way] = _gains(spark, settings)
         results["tiers"][way] = spent | _accuracy(gains[way], gains["no text"])
+        # Minutes each: what is known so far is worth a line.
+        print(json.dumps({way: results["tiers"][way]}), file=sys.stderr, flush=True)
     for way in ("prototypes", "all", "changed"):
         root = folder / f"later-{way}"
         shutil.copytree(folder / ("prototypes" if way == "prototypes" else "all"), root)
@@ -150,12 +155,14 @@ def _settings(root: Path, data: Path, way: str, *more: str) -> Settings:
         ).settings
 
 
-def _run(spark: SparkSession, settings: Settings, stages: tuple[str, ...]) -> dict[str, Any]:
+def _run(
+    spark: SparkSession, settings: Settings, stages: tuple[str, ...], night: datetime.date = NIGHT
+) -> dict[str, Any]:
     """Run stages; what reason_users spent."""
     lake = Lake(spark, settings.lake)
     spent: dict[str, Any] = {}
     for name in stages:
-        ctx = StageContext(spark, settings, lake, NIGHT, f"tiers-{time.time_ns()}")
+        ctx = StageContext(spark, settings, lake, night, f"tiers-{time.time_ns()}")
         started = time.perf_counter()
         load_stage(name).run(ctx)
         seconds = time.perf_counter() - started
