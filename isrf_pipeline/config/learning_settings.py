@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from isrf_pipeline.config.section import Section
@@ -74,6 +76,12 @@ class RankerSettings(Section):
 
     enabled: bool = Field(
         default=True, description="Whether it is trained; it ranks only where validation is better with it."
+    )
+    labels: Literal["training", "validation"] = Field(
+        default="training",
+        description="What it learns to foresee: each client's last training event, or the validation event of the "
+        "optimize.validation_clients. The latter is for measurements: it ranks whatever validation says, and no figure "
+        "of it is one of training events alone.",
     )
     clients: int = Field(
         default=30_000,

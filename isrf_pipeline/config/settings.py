@@ -205,6 +205,15 @@ class UserGraphSettings(Section):
         default=0.5, ge=0, description="Weight of the client's own interest text in the profile."
     )
     block_users: int = Field(default=4096, ge=64, description="Clients in one block of the exact search.")
+    exact_users: int = Field(
+        default=200_000,
+        ge=0,
+        description="Up to so many clients all are compared with all; beyond, an approximate index finds the similar "
+        "ones, and the share of the true ones that it finds is measured.",
+    )
+    probed_cells: int = Field(
+        default=48, ge=1, description="Cells of the approximate index that a client is compared with."
+    )
     community_neighbours: int = Field(
         default=15, ge=2, description="Strongest neighbours that communities are found on."
     )

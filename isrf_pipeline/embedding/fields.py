@@ -124,11 +124,15 @@ def embed_fields(texts: DataFrame, settings: EmbeddingSettings, ctx: StageContex
     -------
     DataFrame
         item_id, title_embedding, attribute_embedding, feature_embedding, whole_embedding (unit length, null where the
-        item has no such text) and embedding (unit length: the weighted sum of all but the whole).
+        item has no such text; the whole also where it has no weight) and embedding (unit length: the weighted sum of
+        all but the whole).
     """
     from pyspark.sql import functions as F
 
     weights = field_weights(settings)
+    if weights[_WHOLE] == 0:
+        # Half of all words stand in it.
+        texts = texts.where(F.col("field") != _WHOLE)
     keyed = texts.select(F.struct("item_id", "field", "text").alias("key"), "text")
     # Sorted by text, so that the sum does not depend on how rows were partitioned.
     parts = F.sort_array(F.collect_list(F.struct("key.field", "key.text", "embedding"))).alias("parts")

@@ -92,7 +92,7 @@ def run_benchmark(
     with importlib.resources.as_file(
         importlib.resources.files("isrf_pipeline.evaluation") / "benchmark.yaml"
     ) as base:
-        effective = load_settings(base, [*fixed, *_changes(profile), *overrides])
+        effective = load_settings(base, [*fixed, *changes_of(profile), *overrides])
     spark = build_session(effective.settings)
     lake = Lake(spark, effective.settings.lake)
     seconds: dict[str, float] = {}
@@ -157,7 +157,7 @@ def run_benchmark(
     return result
 
 
-def _changes(profile: str) -> list[str]:
+def changes_of(profile: str) -> list[str]:
     """``key=value`` settings of a profile."""
     file = PROFILES[profile]
     if file is None:

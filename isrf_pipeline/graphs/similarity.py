@@ -71,9 +71,13 @@ def top_similar(queries: DataFrame, base: DataFrame, k: int, block_users: int) -
     DataFrame
         src, dst, similarity (float) and rank (int, 1 is the most similar); ties by the hash of dst.
     """
+    return pairs_of(top_similar_packed(queries, base, k, block_users))
+
+
+def pairs_of(packed: DataFrame) -> DataFrame:
+    """Rows of :func:`top_similar_packed` as pairs: src, dst, similarity and rank."""
     from pyspark.sql import functions as F
 
-    packed = top_similar_packed(queries, base, k, block_users)
     return packed.select(
         "src", F.posexplode(F.arrays_zip("dst", "similarity")).alias("place", "pair")
     ).select(

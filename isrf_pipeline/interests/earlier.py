@@ -17,7 +17,7 @@ from isrf_pipeline.alignment.model import ProfileMap
 from isrf_pipeline.config import Settings
 from isrf_pipeline.generator.lists import with_generated
 from isrf_pipeline.generator.model import GeneratorModel
-from isrf_pipeline.graphs.similarity import top_similar_packed
+from isrf_pipeline.graphs.neighbours import similar_clients
 from isrf_pipeline.interests.aligning import train_alignment
 from isrf_pipeline.interests.implicit import group_interest
 from isrf_pipeline.interests.inputs import ReferenceClients, group_after_rounds, profiles_in_round
@@ -139,7 +139,7 @@ def earlier_knowledge(
     for round_ in range(1, chosen_round + 1):
         if round_ > 1:
             before = profiles[round_ - 1]
-            neighbours = top_similar_packed(before, before, graph.neighbours, graph.block_users)
+            neighbours = similar_clients(before, before, graph.neighbours, graph)
             fed_back = group_interest(
                 neighbours, histories, model.value.popularity, graph.sharpness, settings.recommend.candidates
             ).persist()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from isrf_pipeline.alignment.model import ProfileMap
 from isrf_pipeline.config import Settings
-from isrf_pipeline.graphs.similarity import top_similar_packed
+from isrf_pipeline.graphs.neighbours import similar_clients
 from isrf_pipeline.interests.implicit import group_interest
 from isrf_pipeline.interests.model import InterestModel
 from isrf_pipeline.interests.rounds import Guidance, guided_profiles, with_group
@@ -93,9 +93,7 @@ def group_after_rounds(
         queries = profiles_in_round(
             histories, profiles, group, round_, model, settings, alignments.get(round_)
         ).persist()
-        neighbours = top_similar_packed(
-            queries, reference.profiles(round_), graph.neighbours, graph.block_users
-        )
+        neighbours = similar_clients(queries, reference.profiles(round_), graph.neighbours, graph)
         group = group_interest(
             neighbours,
             reference.histories,

@@ -13,7 +13,7 @@ from isrf_pipeline.alignment.model import ProfileMap
 from isrf_pipeline.config import Settings
 from isrf_pipeline.generator.lists import with_generated
 from isrf_pipeline.generator.model import GeneratorModel
-from isrf_pipeline.graphs.similarity import top_similar_packed
+from isrf_pipeline.graphs.neighbours import similar_clients
 from isrf_pipeline.interests.aligning import group_options, train_alignment, try_alignment
 from isrf_pipeline.interests.implicit import group_interest
 from isrf_pipeline.interests.inputs import profiles_in_round
@@ -219,7 +219,7 @@ class Iteration:
             # The search reads both sides twice.
             base = self._profiles(fed_back, 1, alignment).persist()
             queries = of_clients(self._judges, base).persist()
-            neighbours = top_similar_packed(queries, base, graph.neighbours, graph.block_users)
+            neighbours = similar_clients(queries, base, graph.neighbours, graph)
             values = self._ndcg(self._inputs(neighbours), options)
             base.unpersist()
             queries.unpersist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isrf_pipeline.graphs.similarity import top_similar_packed
+from isrf_pipeline.graphs.neighbours import similar_clients
 from isrf_pipeline.interests.progress import ROUND_NOTE
 from isrf_pipeline.lake import tables
 from isrf_pipeline.stages.context import StageContext
@@ -41,7 +41,7 @@ def store_round_graph(ctx: StageContext, profiles: DataFrame, round_: int) -> Da
     stored = ctx.lake.read(tables.PROFILES).where(f"round = {round_}").select("user_id", "embedding")
     # A checkpoint and not the cache: a write empties the cache of all that was read from the table, and the next
     # round would search this one once more.
-    neighbours = top_similar_packed(stored, stored, graph.neighbours, graph.block_users).localCheckpoint()
+    neighbours = similar_clients(stored, stored, graph.neighbours, graph).localCheckpoint()
     edges = neighbours.select(
         "src", F.posexplode(F.arrays_zip("dst", "similarity")).alias("place", "edge")
     ).select(

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from isrf_pipeline.evaluation.split import training_events
 from isrf_pipeline.graphs.communities import find_communities
+from isrf_pipeline.graphs.neighbours import neighbour_recall, similar_clients
 from isrf_pipeline.graphs.profiles import history_profiles
 from isrf_pipeline.graphs.segments import describe_segments
-from isrf_pipeline.graphs.similarity import top_similar
+from isrf_pipeline.graphs.similarity import pairs_of
 from isrf_pipeline.graphs.statistics import graph_statistics
 from isrf_pipeline.lake.tables import (
     INTERACTIONS,
@@ -38,13 +39,16 @@ def run(ctx: StageContext) -> None:
     ctx.write(PROFILES, profiles.withColumn("round", F.lit(0)))
     # Later steps read what was written: a plan evaluated again must not give other rows.
     profiles = ctx.lake.read(PROFILES).where("round = 0").select("user_id", "embedding")
-    similar = top_similar(profiles, profiles, graph.neighbours, graph.block_users)
-    ctx.write(SIMILARITY, similar.withColumn("round", F.lit(0)))
+    found = similar_clients(profiles, profiles, graph.neighbours, graph)
+    ctx.write(SIMILARITY, pairs_of(found).withColumn("round", F.lit(0)))
     similar = ctx.lake.read(SIMILARITY).where("round = 0")
     values = graph_statistics(
         profiles.select(F.col("user_id").alias("id"), F.lit("user").alias("kind")),
         similar.select("src", "dst", F.lit("similar").alias("relation"), F.col("similarity").alias("weight")),
     )
+    recall = neighbour_recall(profiles, similar, graph.neighbours, graph)
+    if recall is not None:
+        values["neighbour_recall", "all"] = recall
     if graph.segments:
         values.update(_write_segments(ctx, events, embeddings, texts))
     else:
@@ -67,7 +71,7 @@ def _write_segments(
     lasting = history_profiles(
         events, embeddings, graph.segment_decay, texts, graph.text_weight
     ).localCheckpoint()
-    nearest = top_similar(lasting, lasting, graph.community_neighbours, graph.block_users).localCheckpoint()
+    nearest = pairs_of(similar_clients(lasting, lasting, graph.community_neighbours, graph)).localCheckpoint()
     communities = find_communities(nearest, graph)
     members = communities.select(
         F.lit(ctx.run_date).alias("run_date"),

@@ -71,17 +71,22 @@ def run(ctx: StageContext) -> None:
     alignments = iteration.alignments(chosen_round)
     ranker = None
     if settings.ranker.enabled and iteration.results:
-        before = EarlierNetworks(
-            sequences[0] if sequences is not None else None,
-            generators[0] if generators is not None else None,
-        )
-        ranker, found = _trained_ranker(
-            ctx, histories, model, before, chosen_round, weights, alignments.keys()
-        )
+        judged = iteration.judged(chosen_round)
+        if settings.ranker.labels == "validation":
+            ranker, found = train_ranker(judged, shared, weights, settings)
+        else:
+            before = EarlierNetworks(
+                sequences[0] if sequences is not None else None,
+                generators[0] if generators is not None else None,
+            )
+            ranker, found = _trained_ranker(
+                ctx, histories, model, before, chosen_round, weights, alignments.keys()
+            )
         metrics |= {(f"ranker.{name}", "all"): number for name, number in found.items()}
-        if ranker is not None:
+        # What learned from the validation events cannot be judged by them.
+        if ranker is not None and settings.ranker.labels == "training":
             reranking = Reranking(ranker, settings.ranker, settings.optimize.scorers)
-            reranked = reranked_ndcg(iteration.judged(chosen_round), shared, weights, reranking, settings)
+            reranked = reranked_ndcg(judged, shared, weights, reranking, settings)
             metrics["ranker.validation_ndcg@10", "all"] = reranked
             if reranked > value * (1 + settings.ranker.min_gain):
                 value = reranked

