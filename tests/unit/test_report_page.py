@@ -90,7 +90,7 @@ def full_figures(text: str = "Silk scarf") -> ReportFigures:
             RoundFigure(0, {"validation_ndcg@10": 0.07}),
             RoundFigure(1, {"validation_ndcg@10": 0.08, "neighbour_overlap": 0.5}),
         ),
-        chosen=ChosenModel(1, 0.0, 0.2, 0.1, 0.7, "fusion"),
+        chosen=ChosenModel(1, 0.0, 0.2, 0.1, 0.7, 0.0, "fusion"),
         segment_count=3,
         segmented_clients=38,
         segments=(SegmentFigure("s", text, text, 20, (text,)),),
@@ -197,8 +197,15 @@ def test_the_small_model_and_missing_peers_are_admitted() -> None:
 def test_group_interest_that_did_not_help_is_admitted() -> None:
     figures = full_figures()
     assert "group interest did not improve the lists" in render_report(figures)
-    helped = replace(figures, chosen=ChosenModel(1, 0.1, 0.2, 0.1, 0.7, "ranker"))
+    helped = replace(figures, chosen=ChosenModel(1, 0.1, 0.2, 0.1, 0.7, 0.3, "ranker"))
     assert "group interest did not improve" not in render_report(helped)
+
+
+def test_the_generator_is_named_where_it_has_weight() -> None:
+    figures = full_figures()
+    assert "what the generator writes" not in render_report(figures)
+    written = replace(figures, chosen=ChosenModel(1, 0.1, 0.2, 0.1, 0.7, 0.3, "ranker"))
+    assert "for what the generator writes" in render_report(written)
 
 
 def test_alignment_that_was_switched_off_says_so() -> None:
