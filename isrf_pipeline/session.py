@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import sys
@@ -88,7 +89,11 @@ def build_session(settings: Settings) -> SparkSession:
     _put_wheels_on_workers_path(spark)
     if spark.sparkContext.getCheckpointDir() is None:
         checkpoints = settings.spark.conf.get("spark.checkpoint.dir")
-        spark.sparkContext.setCheckpointDir(checkpoints or tempfile.mkdtemp(prefix="isrf-checkpoints-"))
+        if checkpoints is None:
+            checkpoints = tempfile.mkdtemp(prefix="isrf-checkpoints-")
+            # Spark leaves what it wrote there behind.
+            atexit.register(shutil.rmtree, checkpoints, ignore_errors=True)
+        spark.sparkContext.setCheckpointDir(checkpoints)
     return spark
 
 

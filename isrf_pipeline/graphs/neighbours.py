@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import UserGraphSettings
 from isrf_pipeline.graphs.approximate import top_similar_approximate
 from isrf_pipeline.graphs.similarity import top_similar, top_similar_packed
+from isrf_pipeline.lake.scratch import scratch_folder
 from isrf_pipeline.logs import log_event
 
 if TYPE_CHECKING:
@@ -37,8 +37,9 @@ def similar_clients(queries: DataFrame, base: DataFrame, k: int, graph: UserGrap
     # Few queries are compared with everybody faster than an index is built.
     if base.count() <= graph.exact_users or queries.count() <= _MEASURED:
         return top_similar_packed(queries, base, k, graph.block_users)
-    folder = f"{queries.sparkSession.sparkContext.getCheckpointDir()}/neighbours-{uuid.uuid4().hex}"
-    return top_similar_approximate(queries, base, k, graph.probed_cells, folder)
+    # An index has the size of all profiles: it goes as soon as everybody's neighbours are found.
+    with scratch_folder(queries.sparkSession, "neighbours") as folder:
+        return top_similar_approximate(queries, base, k, graph.probed_cells, folder).localCheckpoint()
 
 
 def neighbour_recall(profiles: DataFrame, found: DataFrame, k: int, graph: UserGraphSettings) -> float | None:
