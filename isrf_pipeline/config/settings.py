@@ -214,6 +214,12 @@ class UserGraphSettings(Section):
     probed_cells: int = Field(
         default=48, ge=1, description="Cells of the approximate index that a client is compared with."
     )
+    max_followers: int | None = Field(
+        default=None,
+        ge=1,
+        description="A client is among the similar ones of at most so many others, those most similar to it, so that "
+        "hubs do not pass their taste on to everybody; empty: no cap.",
+    )
     community_neighbours: int = Field(
         default=15, ge=2, description="Strongest neighbours that communities are found on."
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import UserGraphSettings
 from isrf_pipeline.graphs.approximate import top_similar_approximate
+from isrf_pipeline.graphs.hubs import with_capped_hubs
 from isrf_pipeline.graphs.similarity import top_similar, top_similar_packed
 from isrf_pipeline.lake.scratch import scratch_folder
 from isrf_pipeline.logs import log_event
@@ -27,16 +28,24 @@ def similar_clients(queries: DataFrame, base: DataFrame, k: int, graph: UserGrap
     k
         Neighbours of each client, itself excluded.
     graph
-        Up to how many clients the search is exact, and how either search is done.
+        Up to how many clients the search is exact, how either search is done, and in how many lists one client may
+        stand.
 
     Returns
     -------
     DataFrame
         src, dst (array<string>) and similarity (array<float>), strongest first.
     """
+    found = _searched(queries, base, k, graph)
+    return found if graph.max_followers is None else with_capped_hubs(found, graph.max_followers)
+
+
+def _searched(queries: DataFrame, base: DataFrame, k: int, graph: UserGraphSettings) -> DataFrame:
+    n_base = base.count()
+    n_queries = n_base if queries is base else queries.count()
     # Few queries are compared with everybody faster than an index is built.
-    if base.count() <= graph.exact_users or queries.count() <= _MEASURED:
-        return top_similar_packed(queries, base, k, graph.block_users)
+    if n_base <= graph.exact_users or n_queries <= _MEASURED:
+        return top_similar_packed(queries, base, k, graph.block_users, (n_queries, n_base))
     # An index has the size of all profiles: it goes as soon as everybody's neighbours are found.
     with scratch_folder(queries.sparkSession, "neighbours") as folder:
         return top_similar_approximate(queries, base, k, graph.probed_cells, folder).localCheckpoint()
@@ -50,7 +59,7 @@ def neighbour_recall(profiles: DataFrame, found: DataFrame, k: int, graph: UserG
     profiles
         user_id, embedding of everybody.
     found
-        src, dst of everybody's neighbours.
+        src, dst of everybody's neighbours; whom ``max_followers`` took out of a list counts as not found.
     k
         Neighbours of each client.
     graph

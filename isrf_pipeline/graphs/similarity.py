@@ -88,8 +88,17 @@ def pairs_of(packed: DataFrame) -> DataFrame:
     )
 
 
-def top_similar_packed(queries: DataFrame, base: DataFrame, k: int, block_users: int) -> DataFrame:
+def top_similar_packed(
+    queries: DataFrame, base: DataFrame, k: int, block_users: int, counts: tuple[int, int] | None = None
+) -> DataFrame:
     """As :func:`top_similar`, one row a client.
+
+    Parameters
+    ----------
+    queries, base, k, block_users
+        As there.
+    counts
+        Clients of ``queries`` and of ``base`` where they are known; else both are counted.
 
     Returns
     -------
@@ -99,8 +108,10 @@ def top_similar_packed(queries: DataFrame, base: DataFrame, k: int, block_users:
     """
     from pyspark.sql import functions as F
 
-    n_base = base.count()
-    n_queries = n_base if queries is base else queries.count()
+    if counts is None:
+        n_base = base.count()
+        counts = n_base if queries is base else queries.count(), n_base
+    n_queries, n_base = counts
     slots = queries.sparkSession.sparkContext.defaultParallelism
     query_block = min(block_users, max(_MIN_QUERY_BLOCK, -(-n_queries // (4 * slots))))
     n_blocks = max(1, -(-n_queries // query_block))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import LakeSettings
 from isrf_pipeline.errors import EnvironmentMismatchError, InputRefusedError, IsrfError, MissingTableError
+from isrf_pipeline.lake.commits import CommitLog
 from isrf_pipeline.lake.schema import Table
 
 if TYPE_CHECKING:
@@ -81,10 +82,9 @@ class Lake:
         """Newest version of ``table``, that of the last write if written here; -1 where it does not exist."""
         if not self.exists(table):
             return -1
-        if table.name not in self._versions:
-            version, _ = self._last_commit(table)
-            return version
-        return self._versions[table.name]
+        if table.name in self._versions:
+            return self._versions[table.name]
+        return self._last_commit(table)[0]
 
     def version_without(self, table: Table, note: str) -> int:
         """Newest version of ``table`` whose commit does not bear ``note``; -1 where there is none."""
@@ -121,6 +121,7 @@ class Lake:
             f"CREATE TABLE {self.address(table)} ({columns}) USING delta COMMENT '{_quoted(table.comment)}'{properties}"
         )
         self._current.add(table.name)
+        self._versions[table.name] = 0
 
     def _bring_up_to_date(self, table: Table) -> None:
         """Give a table of an older version of this package the columns and rules that came since.
@@ -188,7 +189,11 @@ class Lake:
         return int(metrics.get("numOutputRows", 0))
 
     def _last_commit(self, table: Table) -> tuple[int, dict[str, str]]:
-        """Version of the newest commit and what it counted."""
+        """Version of the newest commit and what it counted; nothing where the newest one was known before."""
+        if self.settings.catalog is None:
+            log, known = CommitLog(self.spark, self.path(table)), self._versions.get(table.name)
+            version = log.newest_version(known)
+            return version, log.metrics(version) if version != known else {}
         history = self.spark.sql(f"DESCRIBE HISTORY {self.address(table)} LIMIT 1")
         row = history.select("version", "operationMetrics").first()
         return (int(row[0]), row[1] or {}) if row is not None else (-1, {})

@@ -69,7 +69,7 @@ print("TOLD=" + json.dumps(told))
 """
 
 #: JVMs that live for seconds are better off without the optimizing compiler.
-QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
 
 
 @dataclass(frozen=True)

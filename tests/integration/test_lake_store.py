@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from isrf_pipeline.config import Settings
 from isrf_pipeline.config.settings import LakeSettings
 from isrf_pipeline.errors import EnvironmentMismatchError, IsrfError, MissingTableError
 from isrf_pipeline.lake import Column, Lake, Table
+from isrf_pipeline.lake.commits import CommitLog
 from isrf_pipeline.lake.tables import ALL_TABLES
 
 if TYPE_CHECKING:
@@ -109,6 +111,26 @@ def test_append_counts_its_rows_and_moves_the_version(spark: SparkSession, lake:
     before = lake.version(SCORES)
     assert lake.append(SCORES, scores(spark, (FIRST, "c", 0.2))) == 1
     assert lake.version(SCORES) == before + 1
+
+
+def test_versions_and_counts_are_those_of_the_history(
+    spark: SparkSession, lake: Lake, lake_settings: Settings
+) -> None:
+    # The eleventh commit leaves a checkpoint, from which a lake that knows nothing of the table begins.
+    for place in range(12):
+        assert (
+            lake.append(SCORES, scores(spark, *[(FIRST, f"{place}-{row}", 0.2) for row in range(place)]))
+            == place
+        )
+        (newest,) = spark.sql(f"DESCRIBE HISTORY {lake.address(SCORES)} LIMIT 1").collect()
+        other = Lake(spark, lake_settings.lake)
+        assert lake.version(SCORES) == other.version(SCORES) == newest["version"]
+        assert CommitLog(spark, lake.path(SCORES)).metrics(newest["version"]) == newest["operationMetrics"]
+    assert (Path(lake.path(SCORES)) / "_delta_log" / "_last_checkpoint").is_file()
+    # What another process wrote counts as well.
+    assert Lake(spark, lake_settings.lake).append(SCORES, scores(spark, (SECOND, "a", 0.1))) == 1
+    assert lake.append(SCORES, scores(spark, (SECOND, "b", 0.1), (SECOND, "c", 0.1))) == 2
+    assert lake.version(SCORES) == newest["version"] + 2
 
 
 def test_columns_are_taken_by_name_cast_and_cut_to_the_declared_ones(spark: SparkSession, lake: Lake) -> None:

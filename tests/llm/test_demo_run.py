@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +9,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from isrf_pipeline.cli.main import main
 from isrf_pipeline.config.settings import LakeSettings
-from isrf_pipeline.lake import Lake, Table, tables
+from isrf_pipeline.lake import Lake, tables
 
 if TYPE_CHECKING:
     from conftest import DemoRun
-    from pyspark.sql import Column, SparkSession
+    from pyspark.sql import SparkSession
 
 NIGHT = "2026-06-30"
 
@@ -109,55 +107,3 @@ def test_no_personal_data_is_in_the_report_or_in_prompts(demo_run: DemoRun, demo
     people = pd.read_csv(demo_run.raw / "clients.csv", encoding_errors="replace").dropna(subset=["email"])
     report = next(demo_run.lake_root.rglob("report.html")).read_text(encoding="utf-8")
     assert not any(email in report for email in people["email"])
-
-
-def test_repeating_the_night_asks_nobody_and_leaves_the_same_tables(
-    demo_run: DemoRun, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    root = tmp_path_factory.mktemp("again")
-    copy = root / "lake"
-    shutil.copytree(demo_run.lake_root, copy)
-    # The command joins the tests' session, which is warm and resolves paths against a folder of its own.
-    settings = demo_run.settings_file.read_text(encoding="utf-8")
-    settings_file = root / "demo.yaml"
-    settings_file.write_text(settings.replace("demo-lake/", f"{demo_run.root}/demo-lake/"), encoding="utf-8")
-    code = main(
-        [
-            *("nightly", "--run-date", NIGHT, "--conf-file", str(settings_file), "--until", "recommend"),
-            *("--set", f"lake.root={copy}", "--set", "spark.shuffle_partitions=2"),
-        ]
-    )
-    assert code == 0
-    before = Lake(spark, LakeSettings(root=str(demo_run.lake_root)))
-    after = Lake(spark, LakeSettings(root=str(copy)))
-    assert after.read(tables.ANSWERS).count() == before.read(tables.ANSWERS).count()
-    for table in (
-        tables.INTERACTIONS,
-        tables.ITEMS,
-        tables.CLIENTS,
-        tables.QUARANTINE,
-        tables.ITEM_FEATURES,
-        tables.USER_FEATURES,
-        tables.SIMILARITY,
-        tables.RECOMMENDATIONS,
-        tables.SEGMENT_MEMBERS,
-        tables.HERO_ITEMS,
-        tables.RELATED_ITEMS,
-        tables.AUDIENCES,
-    ):
-        one, two = (lake.read(table).select(*_comparable(table)) for lake in (before, after))
-        assert one.exceptAll(two).count() == two.exceptAll(one).count() == 0, table.name
-
-
-def _comparable(table: Table) -> list[Column]:
-    """Columns that a second run must repeat: not the run, nor floats, whose last digits depend on the order of sums.
-
-    Maps, which Spark cannot compare, are given as JSON.
-    """
-    from pyspark.sql import functions as F
-
-    return [
-        F.to_json(column.name) if column.type.startswith("map") else F.col(column.name)
-        for column in table.columns
-        if column.name != "run_id" and "float" not in column.type and column.type != "double"
-    ]
