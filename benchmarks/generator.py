@@ -34,6 +34,7 @@ from isrf_pipeline.evaluation.split import (
 from isrf_pipeline.generator.contents import spread_meaning
 from isrf_pipeline.generator.fitting import ItemMeaning, fit_generator
 from isrf_pipeline.generator.lists import generated_lists
+from isrf_pipeline.graphs.meaning import item_meaning
 from isrf_pipeline.interests.histories import coded_histories, item_codes
 from isrf_pipeline.interests.model import load_interest_model
 from isrf_pipeline.lake import Lake, tables
@@ -73,9 +74,8 @@ def _measure(settings: Settings, validation_only: bool) -> dict[str, Any]:
         spark.catalog.clearCache()
     interactions = lake.read(tables.INTERACTIONS)
     training = training_events(interactions, settings.split)
-    items = load_interest_model(
-        lake.read(tables.ITEMS), lake.read(tables.ITEM_FEATURES), lake.read(tables.EDGES), training
-    )
+    described = item_meaning(StageContext(spark, settings, lake, NIGHT, "generator"))
+    items = load_interest_model(lake.read(tables.ITEMS), described, lake.read(tables.EDGES), training)
     codes = item_codes(spark, items.item_ids)
     histories = coded_histories(training, codes).persist()
     meaning = ItemMeaning(items.embeddings, spread_meaning(items.embeddings, items.semantic))

@@ -301,5 +301,5 @@ class EmbeddingSettings(Section):
         default=0.5,
         ge=0,
         description="Weight of the model's words in the sum of all fields; attributes weigh 1. In the item-item model "
-        "validation chooses it (interaction_graph.feature_weights).",
+        "validation chooses it (interaction_graph.feature_weights); where it chooses 0 they are out of this sum too.",
     )

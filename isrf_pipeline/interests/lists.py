@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from isrf_pipeline.evaluation.split import training_events
 from isrf_pipeline.generator.lists import with_generated
+from isrf_pipeline.graphs.meaning import item_meaning
 from isrf_pipeline.graphs.profiles import history_profiles
 from isrf_pipeline.interests.chosen import load_model
 from isrf_pipeline.interests.cold import attribute_interest
@@ -52,10 +53,10 @@ def ranked_lists(
 
     settings = ctx.settings
     training = training_events(ctx.read(tables.INTERACTIONS), settings.split)
-    features = ctx.read(tables.ITEM_FEATURES)
+    meaning = item_meaning(ctx)
     chosen = load_model(ctx)
     model = dataclasses.replace(
-        load_interest_model(ctx.read(tables.ITEMS), features, ctx.read(tables.EDGES), training),
+        load_interest_model(ctx.read(tables.ITEMS), meaning, ctx.read(tables.EDGES), training),
         sequence=chosen.sequence,
     )
     shared = ctx.spark.sparkContext.broadcast(model)
@@ -65,9 +66,7 @@ def ranked_lists(
     learned = coded_histories(training, codes).persist()
     text = ctx.read(tables.USER_FEATURES).where("embedding IS NOT NULL").select("user_id", "embedding")
     graph = settings.user_graph
-    profiles = history_profiles(
-        events, features.select("item_id", "embedding"), graph.history_decay, text, graph.text_weight
-    )
+    profiles = history_profiles(events, meaning, graph.history_decay, text, graph.text_weight)
     stored = ctx.read(tables.PROFILES)
     reference = ReferenceClients(
         learned,

@@ -71,7 +71,7 @@ class InterestModel:
 
 
 def load_interest_model(
-    items: DataFrame, features: DataFrame, edges: DataFrame, training: DataFrame
+    items: DataFrame, meaning: DataFrame, edges: DataFrame, training: DataFrame
 ) -> InterestModel:
     """Collect the item-sized model from its tables.
 
@@ -79,8 +79,8 @@ def load_interest_model(
     ----------
     items
         silver.items.
-    features
-        reasoning.item_features.
+    meaning
+        item_id, embedding; see :func:`isrf_pipeline.graphs.meaning.item_meaning`.
     edges
         graph.edges; only its item-item relations are used.
     training
@@ -93,7 +93,7 @@ def load_interest_model(
     """
     from pyspark.sql import functions as F
 
-    described = items.join(features.select("item_id", "embedding"), "item_id").select(
+    described = items.join(meaning, "item_id").select(
         "item_id",
         "available",
         "embedding",

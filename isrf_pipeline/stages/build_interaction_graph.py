@@ -16,6 +16,7 @@ from isrf_pipeline.graphs.field_choice import ChosenField, choose_fields, held_o
 from isrf_pipeline.graphs.followed import followed_graph, history_moments, kernel_fields
 from isrf_pipeline.graphs.interaction import graph_vertices, interaction_edges, item_edges
 from isrf_pipeline.graphs.item_model import semantic_neighbours
+from isrf_pipeline.graphs.meaning import WORDS, meaning_with
 from isrf_pipeline.graphs.statistics import graph_statistics
 from isrf_pipeline.interests.histories import coded_histories, item_codes
 from isrf_pipeline.interests.model import embedding_matrix, sorted_item_ids
@@ -34,16 +35,17 @@ def run(ctx: StageContext) -> None:
     interactions = ctx.read(tables.INTERACTIONS)
     training = training_events(interactions, ctx.settings.split)
     described = ctx.read(tables.ITEM_FEATURES)
-    features = described.select("item_id", "embedding", *FIELD_COLUMNS.values()).toArrow()
+    features = described.select("item_id", *FIELD_COLUMNS.values()).toArrow()
     item_ids, order = sorted_item_ids(features.column("item_id").to_pylist())
-    embeddings = embedding_matrix(features.column("embedding"))[order]
     attributes = attribute_edges(items, described).persist()
     fields = kernel_fields(features, order, tag_matrix(attributes, item_ids))
     codes = item_codes(ctx.spark, item_ids)
     histories = coded_histories(training, codes).persist()
     validation = validation_events(interactions, ctx.settings.split)
     followed, chosen = _followed(ctx, histories, validation, codes, fields)
-    similar = semantic_neighbours(embeddings, settings.semantic_neighbours)
+    words = all(field.weight > 0 for field in chosen if field.field == WORDS)
+    meaning = meaning_with(described, words, ctx.settings.embedding).orderBy("item_id").toArrow()
+    similar = semantic_neighbours(embedding_matrix(meaning.column("embedding")), settings.semantic_neighbours)
 
     edges = (
         interaction_edges(training)
@@ -74,7 +76,7 @@ def _followed(
     graph = ctx.settings.interaction_graph
     n_items = len(fields["title"])
     moments = history_moments(histories, n_items, ctx.settings)
-    tried = {"feature": graph.feature_weights, "tags": graph.tag_weights}
+    tried = {WORDS: graph.feature_weights, "tags": graph.tag_weights}
     options = {word: tried[word] for word in tried if np.any(fields[word])}
     gains = None
     if options:

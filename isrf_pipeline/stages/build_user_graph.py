@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from isrf_pipeline.evaluation.split import training_events
 from isrf_pipeline.graphs.communities import find_communities
+from isrf_pipeline.graphs.meaning import item_meaning
 from isrf_pipeline.graphs.neighbours import neighbour_recall, similar_clients
 from isrf_pipeline.graphs.profiles import history_profiles
 from isrf_pipeline.graphs.segments import describe_segments
 from isrf_pipeline.graphs.similarity import pairs_of
 from isrf_pipeline.graphs.statistics import graph_statistics
 from isrf_pipeline.lake.tables import (
+    FIELD_WEIGHTS,
     INTERACTIONS,
     ITEM_FEATURES,
     ITEMS,
@@ -33,7 +35,7 @@ def run(ctx: StageContext) -> None:
 
     graph = ctx.settings.user_graph
     events = training_events(ctx.read(INTERACTIONS), ctx.settings.split)
-    embeddings = ctx.read(ITEM_FEATURES).select("item_id", "embedding")
+    embeddings = item_meaning(ctx)
     texts = ctx.read(USER_FEATURES).select("user_id", "embedding")
     profiles = history_profiles(events, embeddings, graph.history_decay, texts, graph.text_weight)
     ctx.write(PROFILES, profiles.withColumn("round", F.lit(0)))
@@ -105,7 +107,7 @@ def _write_segments(
 
 STAGE = Stage(
     "build_user_graph",
-    reads=(INTERACTIONS, ITEMS, ITEM_FEATURES, USER_FEATURES),
+    reads=(INTERACTIONS, ITEMS, ITEM_FEATURES, USER_FEATURES, FIELD_WEIGHTS),
     writes=(PROFILES, SIMILARITY, SEGMENT_MEMBERS, SEGMENTS),
     run=run,
 )

@@ -12,6 +12,7 @@ from isrf_pipeline.embedding.fields import FIELD_COLUMNS
 from isrf_pipeline.evaluation.split import training_events, validation_events
 from isrf_pipeline.graphs.attributes import tag_matrix
 from isrf_pipeline.graphs.followed import followed_graph, history_moments, kernel_fields
+from isrf_pipeline.graphs.meaning import item_meaning
 from isrf_pipeline.interests.chosen import ChosenModel, store_model
 from isrf_pipeline.interests.earlier import earlier_histories, earlier_knowledge, earlier_model
 from isrf_pipeline.interests.histories import coded_histories, item_codes
@@ -44,9 +45,7 @@ def run(ctx: StageContext) -> None:
     settings = ctx.settings
     interactions = ctx.read(tables.INTERACTIONS)
     training = training_events(interactions, settings.split)
-    model = load_interest_model(
-        ctx.read(tables.ITEMS), ctx.read(tables.ITEM_FEATURES), ctx.read(tables.EDGES), training
-    )
+    model = load_interest_model(ctx.read(tables.ITEMS), item_meaning(ctx), ctx.read(tables.EDGES), training)
     codes = item_codes(ctx.spark, model.item_ids)
     histories = coded_histories(training, codes).persist()
     progress = Progress.open(ctx)

@@ -56,6 +56,7 @@ STAGE = Stage(
         tables.ITEM_FEATURES,
         tables.USER_FEATURES,
         tables.EDGES,
+        tables.FIELD_WEIGHTS,
         tables.PROFILES,
         tables.INTEREST_MODEL,
         tables.INTEREST_PARAMETERS,
