@@ -59,6 +59,22 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session.stop()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _forgotten_tables() -> Iterator[None]:
+    """Let Delta forget the tables of a module once its tests are over.
+
+    It keeps the plans of every table's last state for an hour, some megabytes each: after some hundred lakes the heap
+    of the session was full of them, and a third of the time went into collecting garbage.
+    """
+    yield
+    if "pyspark" in sys.modules:
+        from pyspark.sql import SparkSession
+
+        session = SparkSession.getActiveSession()
+        if session is not None:
+            session.sparkContext._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()  # type: ignore[union-attr]
+
+
 @pytest.fixture
 def lake_root(tmp_path: Path) -> Path:
     """Root of a lake that does not exist yet."""

@@ -67,8 +67,8 @@ def lakes(
         "nightly",
         *("--conf-file", str(Path(demo_run.settings_file).resolve()), "--run-date", NIGHT),
         *("--set", f"lake.root={root}", "--set", f"export.directory={root / 'exports'}"),
-        # Peers are compared nowhere here.
-        *("--set", "evaluation.peers=[]"),
+        # Peers are compared nowhere here, and each partition of a small lake costs more than it spreads.
+        *("--set", "evaluation.peers=[]", "--set", "spark.shuffle_partitions=2"),
         folder=Path(demo_run.root),
     )
     assert done.code == 0, (done.complaints(), done.out[-2000:], done.err[-4000:])
