@@ -33,7 +33,7 @@ _DEFAULTS = {
     # Rows that hold blocks of vectors are megabytes each: a batch of the default 10,000 would not fit.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
     # Each task that sorts or aggregates takes at least one page, and Spark's own choice for a heap of some gigabytes
-    # is 64 MiB: small steps spent much of their time on clearing and collecting them.
+    # is 64 MiB: small steps filled the heap with pages of a few rows.
     "spark.buffer.pageSize": "2m",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
