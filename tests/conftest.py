@@ -64,7 +64,7 @@ def _forgotten_tables() -> Iterator[None]:
     """Let Delta forget the tables of a module once its tests are over.
 
     It keeps the plans of every table's last state for an hour, some megabytes each: after some hundred lakes the heap
-    of the session was full of them, and a third of the time went into collecting garbage.
+    of the session was full of them, and a fifth of the time went into collecting garbage.
     """
     yield
     if "pyspark" in sys.modules:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isrf_pipeline.graphs.similarity import pairs_of
+from isrf_pipeline.graphs.similarity import packed_of, pairs_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -33,19 +33,17 @@ def with_capped_hubs(neighbours: DataFrame, most: int) -> DataFrame:
     from pyspark.sql import functions as F
 
     followers = Window.partitionBy("dst").orderBy(F.desc("similarity"), F.xxhash64("src"), "src")
-    kept = (
+    kept = packed_of(
         pairs_of(neighbours)
         .withColumn("follower", F.row_number().over(followers))
         .where(F.col("follower") <= most)
-        .groupBy("src")
-        .agg(F.sort_array(F.collect_list(F.struct("rank", "dst", "similarity"))).alias("kept"))
     )
     return (
         neighbours.select("src")
         .join(kept, "src", "left")
         .select(
             "src",
-            F.coalesce(F.col("kept.dst"), F.array().cast("array<string>")).alias("dst"),
-            F.coalesce(F.col("kept.similarity"), F.array().cast("array<float>")).alias("similarity"),
+            F.coalesce("dst", F.array().cast("array<string>")).alias("dst"),
+            F.coalesce("similarity", F.array().cast("array<float>")).alias("similarity"),
         )
     )

@@ -88,6 +88,17 @@ def pairs_of(packed: DataFrame) -> DataFrame:
     )
 
 
+def packed_of(pairs: DataFrame) -> DataFrame:
+    """Pairs of :func:`pairs_of` as one row a client: src, dst and similarity as arrays in the order of rank."""
+    from pyspark.sql import functions as F
+
+    return (
+        pairs.groupBy("src")
+        .agg(F.sort_array(F.collect_list(F.struct("rank", "dst", "similarity"))).alias("n"))
+        .select("src", F.col("n.dst").alias("dst"), F.col("n.similarity").alias("similarity"))
+    )
+
+
 def top_similar_packed(
     queries: DataFrame, base: DataFrame, k: int, block_users: int, counts: tuple[int, int] | None = None
 ) -> DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.graphs.neighbours import similar_clients
+from isrf_pipeline.graphs.similarity import packed_of, pairs_of
 from isrf_pipeline.interests.progress import ROUND_NOTE
 from isrf_pipeline.lake import tables
 from isrf_pipeline.stages.context import StageContext
@@ -42,15 +43,7 @@ def store_round_graph(ctx: StageContext, profiles: DataFrame, round_: int) -> Da
     # A checkpoint and not the cache: a write empties the cache of all that was read from the table, and the next
     # round would search this one once more.
     neighbours = similar_clients(stored, stored, graph.neighbours, graph).localCheckpoint()
-    edges = neighbours.select(
-        "src", F.posexplode(F.arrays_zip("dst", "similarity")).alias("place", "edge")
-    ).select(
-        "src",
-        F.col("edge.dst").alias("dst"),
-        F.lit(round_).alias("round"),
-        F.col("edge.similarity").alias("similarity"),
-        (F.col("place") + 1).alias("rank"),
-    )
+    edges = pairs_of(neighbours).withColumn("round", F.lit(round_))
     ctx.counters.rows_out += ctx.lake.overwrite(tables.SIMILARITY, edges, where, ROUND_NOTE)
     return neighbours
 
@@ -62,12 +55,7 @@ def stored_neighbours(ctx: StageContext, round_: int, clients: DataFrame | None 
     edges = ctx.read(tables.SIMILARITY).where(F.col("round") == round_)
     if clients is not None:
         edges = of_clients(clients, edges, "src")
-    return (
-        edges.groupBy("src")
-        .agg(F.sort_array(F.collect_list(F.struct("rank", "dst", "similarity"))).alias("n"))
-        .select("src", F.col("n.dst").alias("dst"), F.col("n.similarity").alias("similarity"))
-        .localCheckpoint()
-    )
+    return packed_of(edges).localCheckpoint()
 
 
 def of_clients(clients: DataFrame, rows: DataFrame, key: str = "user_id") -> DataFrame:
