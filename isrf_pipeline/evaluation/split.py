@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from isrf_pipeline.config.settings import SplitSettings
 from isrf_pipeline.errors import InputRefusedError
 from isrf_pipeline.evaluation.meetings import first_meeting
-from isrf_pipeline.evaluation.temporal import with_temporal_part
+from isrf_pipeline.evaluation.temporal import window_day, with_temporal_part
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -44,6 +44,26 @@ def test_events(interactions: DataFrame, split: SplitSettings) -> DataFrame:
 def events_before_test(interactions: DataFrame, split: SplitSettings) -> DataFrame:
     """What a client's list may be computed from when test events are measured: all that is known before them."""
     return _parts(interactions, split, "train", "validation", "known")
+
+
+def listing_day(
+    interactions: DataFrame, split: SplitSettings, window: Literal["validation", "test"]
+) -> int | None:
+    """Day since 1970 that the lists which a part measures are for; None: each client's day of the last known event.
+
+    A night lists for the day on which it runs, so under ``temporal`` that is the first day of the window for everybody.
+    The part that leave-one-out holds out of a history follows the event before it, and no later day may be known.
+
+    Parameters
+    ----------
+    interactions
+        At least user_id, item_id and ts.
+    split
+        Policy of the split.
+    window
+        Which part.
+    """
+    return window_day(interactions, split, window) if split.policy == "temporal" else None
 
 
 # pytest would take the function for a test of its own where a test module imports it.

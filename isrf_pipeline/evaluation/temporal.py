@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import datetime
+from typing import TYPE_CHECKING, Literal
 
 from isrf_pipeline.config.settings import SplitSettings
 from isrf_pipeline.evaluation.meetings import first_meeting
@@ -57,6 +58,27 @@ def with_temporal_part(interactions: DataFrame, split: SplitSettings) -> DataFra
     )
 
 
+def window_day(interactions: DataFrame, split: SplitSettings, window: Literal["validation", "test"]) -> int:
+    """First day of a window, counted from 1970: the day that the lists which the window measures are for.
+
+    Parameters
+    ----------
+    interactions
+        At least ts; read only where the settings name no day.
+    split
+        Of policy temporal.
+    window
+        Which.
+    """
+    told = split.validation_from if window == "validation" else split.test_from
+    if told is not None:
+        return (datetime.date.fromisoformat(told) - datetime.date(1970, 1, 1)).days
+    first = f"unix_date(cast(_{window}_from AS date)) AS day"
+    row = _newest_shares(interactions, split).selectExpr(first).first()
+    assert row is not None
+    return int(row["day"])
+
+
 def _with_windows(interactions: DataFrame, split: SplitSettings) -> DataFrame:
     """Add the instants at which the validation window and the test window begin."""
     from pyspark.sql import functions as F
@@ -68,14 +90,21 @@ def _with_windows(interactions: DataFrame, split: SplitSettings) -> DataFrame:
                 "_test_from": F.lit(split.test_from).cast("date").cast("timestamp"),
             }
         )
+    return interactions.crossJoin(F.broadcast(_newest_shares(interactions, split)))
+
+
+def _newest_shares(interactions: DataFrame, split: SplitSettings) -> DataFrame:
+    """One row: both instants where each window has a share of the events.
+
+    Exact and over whole days, so that the windows depend on nothing but how many events each day has.
+    """
+    from pyspark.sql import functions as F
 
     def day_after(share: float) -> str:
         quantile = f"percentile_disc({1 - share:.9f}) WITHIN GROUP (ORDER BY unix_date(cast(ts AS date)))"
         return f"cast(date_from_unix_date(cast({quantile} AS int) + 1) AS timestamp)"
 
-    # Exact and over whole days, so that the windows depend on nothing but how many events each day has.
-    windows = interactions.selectExpr("ts").agg(
+    return interactions.selectExpr("ts").agg(
         F.expr(day_after(split.validation_share + split.test_share)).alias("_validation_from"),
         F.expr(day_after(split.test_share)).alias("_test_from"),
     )
-    return interactions.crossJoin(F.broadcast(windows))

@@ -52,6 +52,8 @@ class Iteration:
         Broadcast item model.
     popularity
         (items,) training clients of each item.
+    judged_on
+        Day since 1970 that validation measures lists of; None: the day of each client's last event.
     generator
         Broadcast generator, or None where it takes no part.
     finished
@@ -63,6 +65,7 @@ class Iteration:
     targets: DataFrame
     model: Broadcast[InterestModel]
     popularity: NDArray[np.float32]
+    judged_on: int | None = None
     generator: Broadcast[GeneratorModel] | None = None
     finished: list[Round] = field(default_factory=list)
 
@@ -241,7 +244,8 @@ class Iteration:
         """Judges with the group interest that ``neighbours`` give them."""
         from pyspark.sql import functions as F
 
-        return with_group(self._asked, self._group(neighbours)).withColumn("today", F.col("days")[0])
+        last = F.col("days")[0] if self.judged_on is None else F.lit(self.judged_on)
+        return with_group(self._asked, self._group(neighbours)).withColumn("today", last)
 
     def _profiles(self, fed_back: DataFrame | None, number: int, alignment: ProfileMap | None) -> DataFrame:
         return profiles_in_round(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def ranked_lists(
-    ctx: StageContext, events: DataFrame, excluded: DataFrame, only_available: bool, at_last_event: bool
+    ctx: StageContext, events: DataFrame, excluded: DataFrame, only_available: bool, day: int | None
 ) -> DataFrame:
     """Rank items for every client of the lake from the given events.
 
@@ -40,9 +40,9 @@ def ranked_lists(
         user_id, item_id: what a client's list must not hold.
     only_available
         Leave out items that are not available.
-    at_last_event
-        Whether a client's list is for the day of his last event instead of for this night: what sold later is then
-        not known, as befits lists that are measured.
+    day
+        Day since 1970 that the lists are for: what sold later is not known. None: the day of each client's last event,
+        as befits lists that are measured by the event which followed it.
 
     Returns
     -------
@@ -100,9 +100,9 @@ def ranked_lists(
                 "codes": F.coalesce("codes", no_codes),
                 "weights": F.coalesce("weights", F.array().cast("array<float>")),
                 "excluded": F.coalesce("excluded", no_codes),
-                "today": F.coalesce(F.try_element_at("days", F.lit(1)), tonight)
-                if at_last_event
-                else tonight,
+                "today": F.lit(day)
+                if day is not None
+                else F.coalesce(F.try_element_at("days", F.lit(1)), tonight),
             }
         )
     )

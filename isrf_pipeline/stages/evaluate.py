@@ -8,7 +8,12 @@ from isrf_pipeline.evaluation.memory import PeakMemory
 from isrf_pipeline.evaluation.metrics import accuracy
 from isrf_pipeline.evaluation.peers import PEERS, latest_of_pairs, require_packages
 from isrf_pipeline.evaluation.slices import client_slices, slice_sizes
-from isrf_pipeline.evaluation.split import events_before_test, test_events, training_events
+from isrf_pipeline.evaluation.split import (
+    events_before_test,
+    listing_day,
+    test_events,
+    training_events,
+)
 from isrf_pipeline.interests.lists import ranked_lists
 from isrf_pipeline.lake import tables
 from isrf_pipeline.stages.context import Stage, StageContext
@@ -35,7 +40,13 @@ def run(ctx: StageContext) -> None:
         lists = (
             delivered
             if settings.recommend.input == "before_test"
-            else ranked_lists(ctx, before, known, only_available=False, at_last_event=True)
+            else ranked_lists(
+                ctx,
+                before,
+                known,
+                only_available=False,
+                day=listing_day(interactions, settings.split, "test"),
+            )
         )
         systems = {"isrf": lists.persist()}
         asked = held_out.select("user_id")

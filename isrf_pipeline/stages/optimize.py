@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isrf_pipeline.embedding.fields import FIELD_COLUMNS
-from isrf_pipeline.evaluation.split import training_events, validation_events
+from isrf_pipeline.evaluation.split import listing_day, training_events, validation_events
 from isrf_pipeline.graphs.attributes import tag_matrix
 from isrf_pipeline.graphs.followed import followed_graph, history_moments, kernel_fields
 from isrf_pipeline.graphs.meaning import item_meaning
@@ -63,7 +63,10 @@ def run(ctx: StageContext) -> None:
         .select("user_id", F.col("code").alias("target"))
         .persist()
     )
-    iteration = Iteration(ctx, histories, targets, shared, model.popularity, broadcast_of(ctx, generator))
+    judged_on = listing_day(interactions, settings.split, "validation")
+    iteration = Iteration(
+        ctx, histories, targets, shared, model.popularity, judged_on, broadcast_of(ctx, generator)
+    )
     iteration.run(progress)
     metrics = iteration.metrics
     value, chosen_round, weights = choose(iteration.results, settings)

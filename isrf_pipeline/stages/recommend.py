@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from isrf_pipeline.evaluation.split import events_before_test, training_events
+import datetime
+
+from isrf_pipeline.evaluation.split import events_before_test, listing_day, training_events
 from isrf_pipeline.interests.lists import ranked_lists
 from isrf_pipeline.lake import tables
 from isrf_pipeline.merchandising.heroes import hero_audiences, hero_items
@@ -20,14 +22,16 @@ def run(ctx: StageContext) -> None:
     items, features = ctx.read(tables.ITEMS), ctx.read(tables.ITEM_FEATURES)
     if settings.input == "before_test":
         events = events_before_test(interactions, ctx.settings.split)
-        excluded, only_available, at_last_event = events.select("user_id", "item_id"), False, True
+        excluded, only_available = events.select("user_id", "item_id"), False
+        day = listing_day(interactions, ctx.settings.split, "test")
     else:
         events = interactions
         excluded = interactions.where(F.col("event_type").isin(settings.exclude_seen)).select(
             "user_id", "item_id"
         )
-        only_available, at_last_event = settings.only_available, False
-    lists = ranked_lists(ctx, events, excluded, only_available, at_last_event)
+        only_available = settings.only_available
+        day = (ctx.run_date - datetime.date(1970, 1, 1)).days
+    lists = ranked_lists(ctx, events, excluded, only_available, day)
     members = ctx.read(tables.SEGMENT_MEMBERS).where(F.col("run_date") == F.lit(ctx.run_date))
     delivered = with_reasons(lists, items, features).join(
         members.select("user_id", "segment_id"), "user_id", "left"

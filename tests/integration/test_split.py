@@ -13,6 +13,7 @@ from isrf_pipeline.errors import InputRefusedError
 from isrf_pipeline.evaluation import split as split_module
 from isrf_pipeline.evaluation.split import (
     events_before_test,
+    listing_day,
     require_held_out_events,
     training_events,
     validation_events,
@@ -217,6 +218,12 @@ def test_windows_by_share_are_whole_days(spark: SparkSession) -> None:
     for (_, _, _, minute), part in _parts(spark, events, split).items():
         days.setdefault(part, set()).add(minute // _DAY)
     assert days == {"train": set(range(7)), "validation": {7}, "test": {8, 9}}
+    first = (datetime.date(2024, 1, 1) - datetime.date(1970, 1, 1)).days
+    told = SplitSettings(policy="temporal", validation_from="2024-01-08", test_from="2024-01-09")
+    for way in (split, told):
+        assert listing_day(_frame(spark, events), way, "validation") == first + 7
+        assert listing_day(_frame(spark, events), way, "test") == first + 8
+    assert listing_day(_frame(spark, events), _LEAVE_ONE_OUT, "test") is None
 
 
 def test_a_set_without_dates_is_refused_by_the_temporal_split(spark: SparkSession) -> None:
