@@ -15,6 +15,7 @@ from isrf_pipeline.evaluation.metrics import accuracy
 from isrf_pipeline.evaluation.slices import client_slices
 from isrf_pipeline.evaluation.split import events_before_test, test_events, training_events
 from isrf_pipeline.lake import Lake, tables
+from isrf_pipeline.stages import optimize
 from isrf_pipeline.stages.context import StageContext
 from isrf_pipeline.stages.registry import load_stage
 
@@ -45,6 +46,25 @@ def run_stage(settings: Settings, lake: Lake, name: str, night: datetime.date) -
     load_stage(name).run(StageContext(lake.spark, settings, lake, night, f"way-{night}"))
     lake.spark.catalog.clearCache()
     return round(time.perf_counter() - started, 1)
+
+
+def train_sequences_once() -> None:
+    """Let all nights of this process share the sequence models of the first that trains them.
+
+    For nights on one lake whose settings of these models are equal: they would train the same again. Seconds of
+    ``optimize`` are then those of the first night with the training and of the others without.
+    """
+    train, kept = optimize.train_sequences, {}
+
+    def once(ctx: StageContext, histories: DataFrame, model: Any, progress: Any) -> Any:
+        if "sequence" not in ctx.settings.optimize.scorers:
+            return None
+        told = ctx.settings.sequence.model_dump_json()
+        if told not in kept:
+            kept[told] = train(ctx, histories, model, progress)
+        return kept[told]
+
+    optimize.train_sequences = once
 
 
 def judged_clients(lake: Lake, settings: Settings) -> DataFrame:

@@ -71,7 +71,7 @@ def scored_blocks(
     """
     for rows in blocks_of(batches, items):
         interests = block_interests(rows, items, graph, optimize)
-        parts = score_parts(interests, items, weights)
+        parts = score_parts(interests, weights)
         allowed = np.ones(parts.explicit.shape, bool)
         if only_available:
             allowed[:, ~items.available] = False
@@ -102,6 +102,7 @@ def block_interests(
         Decay, window and size of the feedback.
     """
     return BlockInterests(
+        items,
         history_matrix(
             block.column("codes"), block.column("weights"), items.n_items, graph.decay, graph.window
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,10 +62,15 @@ class ScoreParts:
 
 @dataclass(frozen=True)
 class BlockInterests:
-    """What is known of a block of clients; each a (clients, items) float32 matrix.
+    """What is known of a block of clients, each a (clients, items) float32 matrix, and where it leads to.
+
+    Propagation over an edge kind is computed when it is first asked for and then kept: fusions that differ in weights
+    alone, and the features of the ranker, share it. Nobody may write into what is returned.
 
     Attributes
     ----------
+    model
+        Item edges and popularity.
     history
         Recency-weighted history, sparse.
     group
@@ -79,11 +85,41 @@ class BlockInterests:
         follows but a few. None without the generator.
     """
 
+    model: InterestModel
     history: sparse.csr_matrix
     group: sparse.csr_matrix
     group_head: sparse.csr_matrix
     sequence: NDArray[np.float32] | None = None
     generated: sparse.csr_matrix | None = None
+
+    @functools.cached_property
+    def followed(self) -> NDArray[np.float32]:
+        """What followed the items of the history; dense."""
+        return _dense_product(self.history, self.model.followed)
+
+    @functools.cached_property
+    def semantic(self) -> NDArray[np.float32]:
+        """What is near in meaning to the items of the history; dense."""
+        return _dense_product(self.history, self.model.semantic)
+
+    @functools.cached_property
+    def followed_by_group(self) -> NDArray[np.float32]:
+        """What followed the items that the group is most interested in; dense."""
+        return _dense_product(self.group_head, self.model.followed)
+
+    @functools.cached_property
+    def semantic_of_group(self) -> NDArray[np.float32]:
+        """What is near in meaning to the items that the group is most interested in; dense."""
+        return _dense_product(self.group_head, self.model.semantic)
+
+    @functools.cached_property
+    def dense_group(self) -> NDArray[np.float32]:
+        """The group's interest, dense."""
+        return np.asarray(self.group.toarray(), np.float32)
+
+
+def _dense_product(interest: sparse.csr_matrix, edges: sparse.csr_matrix) -> NDArray[np.float32]:
+    return np.asarray((interest @ edges).toarray(), np.float32)
 
 
 def rows_to_csr(codes: pa.ListArray, values: NDArray[np.float32], n_items: int) -> sparse.csr_matrix:
@@ -128,7 +164,7 @@ def history_matrix(
     return matrix
 
 
-def score_parts(interests: BlockInterests, model: InterestModel, weights: FusionWeights) -> ScoreParts:
+def score_parts(interests: BlockInterests, weights: FusionWeights) -> ScoreParts:
     """Add up explicit and implicit interest.
 
     Explicit interest is propagated over both kinds of item edges from ``history + feedback * head of group``; each
@@ -140,34 +176,47 @@ def score_parts(interests: BlockInterests, model: InterestModel, weights: Fusion
     ----------
     interests
         What is known of each client.
-    model
-        Item edges and popularity.
     weights
         Weights of the parts.
     """
-    history = interests.history
-    feedback = weights.feedback * interests.group_head
-    explicit = np.zeros(history.shape, np.float32)
-    implicit = np.zeros(history.shape, np.float32)
-    for edges, weight in ((model.followed, weights.followed), (model.semantic, weights.semantic)):
-        if weight == 0:
-            continue
-        own = (history @ edges).toarray()
-        passed_on = (feedback @ edges).toarray() if weights.feedback else np.zeros_like(own)
-        scale = weight / np.maximum((own + passed_on).max(axis=1, keepdims=True), 1e-9)
-        explicit += own * scale
-        implicit += passed_on * scale
+    explicit = np.zeros(interests.history.shape, np.float32)
+    implicit = np.zeros(interests.history.shape, np.float32)
+    if weights.followed:
+        passed_on = interests.followed_by_group if weights.feedback else None
+        _add_kind(explicit, implicit, interests.followed, passed_on, weights.feedback, weights.followed)
+    if weights.semantic:
+        passed_on = interests.semantic_of_group if weights.feedback else None
+        _add_kind(explicit, implicit, interests.semantic, passed_on, weights.feedback, weights.semantic)
     if weights.sequence and interests.sequence is not None:
         explicit += weights.sequence * interests.sequence
     if weights.generator and interests.generated is not None:
         explicit += weights.generator * interests.generated.toarray()
     # Who has shown nothing has nothing but the group, whatever it is worth to others.
-    silent = np.diff(history.indptr) == 0
+    silent = np.diff(interests.history.indptr) == 0
     group_weights = np.where(silent, np.maximum(weights.implicit, 1.0), weights.implicit).astype(np.float32)
     if group_weights.any():
-        implicit += group_weights[:, None] * interests.group.toarray()
-    implicit += POPULARITY_PRIOR * model.popularity / max(float(model.popularity.max(initial=0)), 1.0)
+        implicit += group_weights[:, None] * interests.dense_group
+    popularity = interests.model.popularity
+    implicit += POPULARITY_PRIOR * popularity / max(float(popularity.max(initial=0)), 1.0)
     return ScoreParts(explicit, implicit)
+
+
+def _add_kind(
+    explicit: NDArray[np.float32],
+    implicit: NDArray[np.float32],
+    own: NDArray[np.float32],
+    of_group: NDArray[np.float32] | None,
+    feedback: float,
+    weight: float,
+) -> None:
+    """Add one edge kind to both parts of the score, in place; see :func:`score_parts`."""
+    if of_group is None:
+        explicit += own * (weight / np.maximum(own.max(axis=1, keepdims=True), 1e-9))
+        return
+    passed_on = feedback * of_group
+    scale = weight / np.maximum((own + passed_on).max(axis=1, keepdims=True), 1e-9)
+    explicit += own * scale
+    implicit += passed_on * scale
 
 
 def explicit_scores(

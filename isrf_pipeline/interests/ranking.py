@@ -20,7 +20,7 @@ from isrf_pipeline.interests.blocks import (
 )
 from isrf_pipeline.interests.grounds import because_items
 from isrf_pipeline.interests.model import InterestModel
-from isrf_pipeline.interests.propagation import FusionWeights, ScoreParts, score_parts
+from isrf_pipeline.interests.propagation import FusionWeights, score_parts
 from isrf_pipeline.interests.reranking import Reranking, reranked
 
 if TYPE_CHECKING:
@@ -113,15 +113,14 @@ def held_out_ndcg(
             target = block.column("target").to_numpy(zero_copy_only=False).astype(np.int64)
             excluded = excluded_codes(block)
             interests = block_interests(block, items, graph, optimize)
-            group = interests.group.toarray()
             # Parts that several options share are computed once.
             base: dict[FusionWeights, NDArray[np.float32]] = {}
             for position, option in enumerate(options):
                 alone = dataclasses.replace(option, implicit=0.0)
                 if alone not in base:
-                    parts = score_parts(interests, items, alone)
+                    parts = score_parts(interests, alone)
                     base[alone] = parts.explicit + parts.implicit
-                ranks = ranks_of(base[alone] + option.implicit * group, target, excluded)
+                ranks = ranks_of(base[alone] + option.implicit * interests.dense_group, target, excluded)
                 gain = np.where(ranks <= 10, 1 / np.log2(ranks + 1.0), 0.0)
                 yield pa.RecordBatch.from_pydict(
                     {
@@ -178,14 +177,13 @@ def ranked_block(
     """Lists of one block of clients; see :func:`rank_items`."""
     rows = block.rows
     count = min(top_n, items.n_items)
-    top, values, explicit = _fused_lists(block.parts, block.allowed, count)
-    if reranking is not None:
+    if reranking is None:
+        top, values, explicit = _fused_lists(block, np.arange(rows.num_rows), count)
+    else:
+        top, values, explicit = reranked(block, items, graph, reranking, count)
         # The ranker learned from clients with a history; the others keep what is popular.
-        learned = np.diff(rows.column("codes").offsets.to_numpy()) > 0
-        for fused, better in zip(
-            (top, values, explicit), reranked(block, items, graph, reranking, count), strict=True
-        ):
-            fused[learned] = better[learned]
+        silent = np.flatnonzero(np.diff(rows.column("codes").offsets.to_numpy()) == 0)
+        top[silent], values[silent], explicit[silent] = _fused_lists(block, silent, count)
     listed = np.isfinite(values)
     lengths = listed.sum(axis=1)
     return pa.RecordBatch.from_pydict(
@@ -203,14 +201,15 @@ def ranked_block(
 
 
 def _fused_lists(
-    parts: ScoreParts, allowed: NDArray[np.bool_], count: int
+    block: ScoredBlock, clients: NDArray[np.intp], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """(clients, count) items, scores (-inf where there are no more) and explicit shares, best first."""
-    total = np.where(allowed, parts.explicit + parts.implicit, -np.inf)
+    own = block.parts.explicit[clients]
+    total = np.where(block.allowed[clients], own + block.parts.implicit[clients], -np.inf)
     top = np.argpartition(-total, count - 1, axis=1)[:, :count]
     values = np.take_along_axis(total, top, axis=1)
     # Ordering by code among equal scores makes a list the same whatever argpartition did.
     order = np.lexsort((top, -values), axis=1)
     top, values = np.take_along_axis(top, order, axis=1), np.take_along_axis(values, order, axis=1)
-    explicit = np.take_along_axis(parts.explicit, top, axis=1) / np.maximum(values, 1e-12)
+    explicit = np.take_along_axis(own, top, axis=1) / np.maximum(values, 1e-12)
     return top, values.astype(np.float64), np.clip(explicit.astype(np.float64), 0, 1)

@@ -49,7 +49,7 @@ def block_candidates(
         Which scorers take part; what the others say is unknown.
     """
     assert items.facts is not None
-    matrices = scorer_matrices(block.interests, items, scorers)
+    matrices = scorer_matrices(block.interests, scorers)
     explicit = block.parts.explicit
     candidates = choose_candidates(
         explicit + block.parts.implicit, matrices, block.allowed, settings.by_fusion, settings.by_scorer
@@ -70,19 +70,17 @@ def block_candidates(
     return candidates, features
 
 
-def scorer_matrices(
-    interests: BlockInterests, items: InterestModel, scorers: Sequence[str]
-) -> dict[str, NDArray[np.float32]]:
+def scorer_matrices(interests: BlockInterests, scorers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
     """(clients, items) scores of those of :data:`isrf_pipeline.ranker.features.SCORERS` that take part."""
     matrices: dict[str, NDArray[np.float32]] = {}
     if "followed" in scorers:
-        matrices["followed"] = (interests.history @ items.followed).toarray()
+        matrices["followed"] = interests.followed
     if "semantic" in scorers:
-        matrices["semantic"] = (interests.history @ items.semantic).toarray()
+        matrices["semantic"] = interests.semantic
     if "sequence" in scorers and interests.sequence is not None:
         matrices["sequence"] = interests.sequence
     if "group" in scorers:
-        matrices["group"] = interests.group.toarray()
+        matrices["group"] = interests.dense_group
     if "generator" in scorers and interests.generated is not None:
         matrices["generator"] = interests.generated.toarray()
     return matrices
@@ -145,5 +143,5 @@ def reranked(
     at = (ordered.rows, ordered.places)
     top[at], values[at] = ordered.codes, ordered.scores
     if len(ordered.rows):
-        explicit[at] = explicit_shares(reranking.ranker.contributions(ordered.features))
+        explicit[at] = explicit_shares(reranking.ranker.contributions(ordered.features, ordered.scores))
     return top, values, explicit

@@ -36,21 +36,28 @@ class Ranker:
         """(candidates,) score of each; comparable within one client only."""
         return np.asarray(self._booster.predict(features, num_threads=1), dtype=np.float64)
 
-    def contributions(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    def contributions(
+        self, features: NDArray[np.float32], scores: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """(candidates, 3): what explicit features, implicit features and neither add to each score.
 
         The three add up to the score: the third is the score of a candidate that nothing speaks for
         (:data:`isrf_pipeline.ranker.features.ABSENT`), the first two are the Shapley values of a game of two players
         (Shapley, 1953), all explicit and all implicit features, where a player who stays away leaves absent values.
+
+        Parameters
+        ----------
+        features
+            (candidates, features).
+        scores
+            (candidates,) their :meth:`scores`, which the caller has.
         """
         explicit_only = np.where(IS_IMPLICIT, ABSENT, features)
         implicit_only = np.where(IS_IMPLICIT, features, ABSENT)
         neither = self.scores(ABSENT[None, :])
-        both, explicit, implicit = (
-            self.scores(values) for values in (features, explicit_only, implicit_only)
-        )
-        own = ((explicit - neither) + (both - implicit)) / 2
-        return np.stack([own, both - neither - own, np.broadcast_to(neither, both.shape)], axis=1)
+        explicit, implicit = self.scores(explicit_only), self.scores(implicit_only)
+        own = ((explicit - neither) + (scores - implicit)) / 2
+        return np.stack([own, scores - neither - own, np.broadcast_to(neither, scores.shape)], axis=1)
 
     def __getstate__(self) -> dict[str, str]:
         return {"text": self.text}

@@ -145,8 +145,9 @@ def test_ranker_learns_what_is_chosen_and_is_the_same_each_time() -> None:
 def test_contributions_add_up_to_the_score_and_credit_what_decides() -> None:
     features, labels = learned()
     ranker = fit_ranker(features, labels, np.full(300, 10), SETTINGS)
-    contributions = ranker.contributions(features)
-    np.testing.assert_allclose(contributions.sum(axis=1), ranker.scores(features), atol=1e-6)
+    scores = ranker.scores(features)
+    contributions = ranker.contributions(features, scores)
+    np.testing.assert_allclose(contributions.sum(axis=1), scores, atol=1e-6)
     assert explicit_shares(contributions[labels]).mean() < 0.2
 
 
