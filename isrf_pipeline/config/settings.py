@@ -147,7 +147,13 @@ class InteractionGraphSettings(Section):
     window: int = Field(
         default=10, ge=1, description="Steps back and ahead that the item-item model looks at."
     )
-    decay: float = Field(default=0.6, gt=0, lt=1, description="Weight of one more step back or ahead.")
+    decay: float = Field(
+        default=0.4,
+        gt=0,
+        lt=1,
+        description="Weight of one more step back or ahead from which the item-item model is learned; lists have "
+        "optimize.history_decays.",
+    )
     cooccurrence_weight: float = Field(
         default=0.25, ge=0, description="Weight of clients in common in the item-item model."
     )
@@ -289,12 +295,31 @@ class OptimizeSettings(Section):
     generator_weights: list[float] = Field(
         default_factory=lambda: [0.0, 0.3, 0.7], description="Validation chooses one of these."
     )
+    history_decays: list[float] = Field(
+        default_factory=lambda: [0.6, 0.7, 0.8],
+        min_length=1,
+        description="Weight of one more step back in the history that lists follow from: validation chooses one of "
+        "these in round 0. Each lies above 0 and below 1.",
+    )
     validation_clients: int = Field(
         default=5_000,
         ge=100,
         description="At most so many clients, drawn by a hash of their identifier, judge rounds and weights.",
     )
     alignment: AlignmentSettings = AlignmentSettings()
+
+    @property
+    def middle_decay(self) -> float:
+        """The middle one of ``history_decays``, where a history is looked at before validation has chosen."""
+        return sorted(self.history_decays)[len(self.history_decays) // 2]
+
+    @field_validator("history_decays")
+    @classmethod
+    def _decays_fade(cls, decays: list[float]) -> list[float]:
+        for decay in decays:
+            if not 0 < decay < 1:
+                raise ValueError(f"each decay must lie above 0 and below 1, not at {decay}")
+        return decays
 
     @model_validator(mode="after")
     def _round_is_run(self) -> Self:

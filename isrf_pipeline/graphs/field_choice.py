@@ -14,7 +14,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import sparse
 
-from isrf_pipeline.config.settings import InteractionGraphSettings
 from isrf_pipeline.interests.propagation import history_matrix
 from isrf_pipeline.interests.ranking import ranks_of
 
@@ -96,7 +95,7 @@ def choose_fields(
 
 
 def held_out_gains(
-    judges: pa.Table, followed: sparse.csr_matrix, graph: InteractionGraphSettings
+    judges: pa.Table, followed: sparse.csr_matrix, decay: float, window: int
 ) -> NDArray[np.float64]:
     """(clients,) NDCG@10 of each client's held-out item by the item-item model alone.
 
@@ -108,14 +107,14 @@ def held_out_gains(
         codes and weights (lists, newest first) and target (item code), one row a client.
     followed
         (items, items); row = item in the history.
-    graph
-        Decay and window.
+    decay, window
+        Weight of one more step back, and steps that count.
     """
     gains = np.zeros(judges.num_rows)
     start = 0
     for block in judges.combine_chunks().to_batches(max_chunksize=_BLOCK_CLIENTS):
         codes = block.column("codes")
-        history = history_matrix(codes, block.column("weights"), followed.shape[0], graph.decay, graph.window)
+        history = history_matrix(codes, block.column("weights"), followed.shape[0], decay, window)
         scores = (history @ followed).toarray()
         offsets = codes.offsets.to_numpy()
         flat = codes.flatten().to_numpy(zero_copy_only=False).astype(np.int32)

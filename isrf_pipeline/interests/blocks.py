@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,8 @@ class ScoredBlock:
     ----------
     rows
         The clients: columns user_id, codes, weights, group_codes, group_values, excluded and whatever else came along.
+    weights
+        Of the fixed fusion.
     interests
         What is known of them.
     parts
@@ -41,6 +43,7 @@ class ScoredBlock:
     """
 
     rows: pa.RecordBatch
+    weights: FusionWeights
     interests: BlockInterests
     parts: ScoreParts
     allowed: NDArray[np.bool_]
@@ -65,19 +68,19 @@ def scored_blocks(
     weights
         Of the fixed fusion.
     graph, optimize
-        Decay, window and size of the feedback.
+        Window of the history and size of the feedback.
     only_available
         Whether only available items may be listed.
     """
     for rows in blocks_of(batches, items):
-        interests = block_interests(rows, items, graph, optimize)
+        interests = block_interests(rows, items, graph, optimize, [weights.decay])
         parts = score_parts(interests, weights)
         allowed = np.ones(parts.explicit.shape, bool)
         if only_available:
             allowed[:, ~items.available] = False
         for row, codes in enumerate(excluded_codes(rows)):
             allowed[row, codes] = False
-        yield ScoredBlock(rows, interests, parts, allowed)
+        yield ScoredBlock(rows, weights, interests, parts, allowed)
 
 
 def blocks_of(batches: Iterator[pa.RecordBatch], items: InterestModel) -> Iterator[pa.RecordBatch]:
@@ -88,7 +91,11 @@ def blocks_of(batches: Iterator[pa.RecordBatch], items: InterestModel) -> Iterat
 
 
 def block_interests(
-    block: pa.RecordBatch, items: InterestModel, graph: InteractionGraphSettings, optimize: OptimizeSettings
+    block: pa.RecordBatch,
+    items: InterestModel,
+    graph: InteractionGraphSettings,
+    optimize: OptimizeSettings,
+    decays: Iterable[float],
 ) -> BlockInterests:
     """History and group interest of one block of clients, as matrices.
 
@@ -99,13 +106,14 @@ def block_interests(
     items
         The item model.
     graph, optimize
-        Decay, window and size of the feedback.
+        Window of the history and size of the feedback.
+    decays
+        Weights of one more step back that fusions are to use.
     """
+    codes, values = block.column("codes"), block.column("weights")
     return BlockInterests(
         items,
-        history_matrix(
-            block.column("codes"), block.column("weights"), items.n_items, graph.decay, graph.window
-        ),
+        {decay: history_matrix(codes, values, items.n_items, decay, graph.window) for decay in set(decays)},
         group_matrix(block, items.n_items),
         group_matrix(block, items.n_items, optimize.guide_items),
         _expected_next(block, items),

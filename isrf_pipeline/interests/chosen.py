@@ -72,6 +72,7 @@ def store_model(ctx: StageContext, model: ChosenModel, validation_ndcg: float) -
         weights.sequence,
         weights.followed,
         weights.generator,
+        weights.decay,
         "fusion" if model.ranker is None else "ranker",
         validation_ndcg,
     )
@@ -125,6 +126,7 @@ def load_model(ctx: StageContext) -> ChosenModel:
             row["sequence_weight"],
             row["followed_weight"],
             row["generator_weight"],
+            row["history_decay"],
         ),
         SequenceModel.from_bytes(parts["sequence"]) if "sequence" in parts else None,
         Ranker(parts["ranker"].decode()) if "ranker" in parts else None,

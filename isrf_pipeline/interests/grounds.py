@@ -24,7 +24,7 @@ def because_items(
     graph: InteractionGraphSettings,
 ) -> pa.ListArray:
     """For each listed item the history items that add most to its explicit score, strongest first."""
-    codes, values = padded_history(block, graph)
+    codes, values = padded_history(block, graph.window, weights.decay)
     added = np.zeros((codes.shape[1], *top.shape), np.float32)
     for edges, weight in ((items.followed, weights.followed), (items.semantic, weights.semantic)):
         if weight == 0 or codes.shape[1] == 0:
@@ -45,11 +45,11 @@ def because_items(
 
 
 def padded_history(
-    block: pa.RecordBatch, graph: InteractionGraphSettings
+    block: pa.RecordBatch, window: int, decay: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """(clients, steps) codes and recency weights, newest first; absent steps weigh 0."""
     lists = block.column("codes")
-    lengths = np.minimum(np.diff(lists.offsets.to_numpy()), graph.window)
+    lengths = np.minimum(np.diff(lists.offsets.to_numpy()), window)
     steps = int(lengths.max(initial=0))
     starts = lists.offsets.to_numpy()[:-1] - lists.offsets.to_numpy()[0]
     flat = lists.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
@@ -58,7 +58,7 @@ def padded_history(
     place = np.where(present, starts[:, None] + np.arange(steps)[None, :], 0)
     if len(flat) == 0:
         return np.zeros((len(lists), 0), np.int64), np.zeros((len(lists), 0), np.float32)
-    decays = (graph.decay ** np.arange(steps)).astype(np.float32)
+    decays = (decay ** np.arange(steps)).astype(np.float32)
     return flat[place], np.where(present, flat_weights[place] * decays, 0).astype(np.float32)
 
 

@@ -82,7 +82,7 @@ class Iteration:
             known = self._asked.withColumn("learned", F.size("codes"))
             # Kept, since the search finds the same in every round.
             self._asked = with_generated(known, self.generator).persist()
-        self._options = fusion_options(settings)
+        self._all_options = fusion_options(settings)
         # Of the newest finished round; of judges only in round 0, of everybody later.
         self._neighbours: DataFrame | None = None
 
@@ -98,6 +98,12 @@ class Iteration:
             log_event("round", round=number, **round_.metrics)
             if out_of_patience(self.results, settings):
                 break
+
+    @property
+    def _options(self) -> list[FusionWeights]:
+        """Weights that the next round may have: all of them in round 0, whose decay the others keep."""
+        first = self.finished[0].weights if self.finished else None
+        return [option for option in self._all_options if first is None or option.decay == first.decay]
 
     @property
     def results(self) -> list[tuple[float, int, FusionWeights]]:
@@ -163,19 +169,20 @@ class Iteration:
     def _judge(self, inputs: DataFrame, metrics: dict[str, float]) -> tuple[float, FusionWeights]:
         """Best value and weights; adds to ``metrics`` what explicit interest and the group reach alone."""
         alone = [_GROUP_ALONE] if "group" in self.ctx.settings.optimize.scorers else []
-        values = self._ndcg(inputs, [*self._options, *alone])
-        best = max(range(len(self._options)), key=lambda k: values[k])
+        options = self._options
+        values = self._ndcg(inputs, [*options, *alone])
+        best = max(range(len(options)), key=lambda k: values[k])
         metrics["validation_ndcg@10"] = values[best]
         explicit = [
             value
-            for value, option in zip(values, self._options, strict=False)
+            for value, option in zip(values, options, strict=False)
             if option.implicit == 0 and option.feedback == 0
         ]
         if explicit:
             metrics["validation_ndcg@10_explicit_only"] = max(explicit)
         if alone:
             metrics["validation_ndcg@10_group_only"] = values[-1]
-        return values[best], self._options[best]
+        return values[best], options[best]
 
     def _align(self, fed_back: DataFrame | None) -> tuple[ProfileMap | None, bool, dict[str, float]]:
         """The trained map, whether profiles are to be mapped by it, and what was measured of it.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +35,8 @@ class FusionWeights:
         Weight of followed_by edges.
     generator
         Weight of what the generator writes.
+    decay
+        Weight of one more step back in the history that is propagated.
     """
 
     semantic: float
@@ -42,6 +45,7 @@ class FusionWeights:
     sequence: float = 0.0
     followed: float = 1.0
     generator: float = 0.0
+    decay: float = 0.6
 
 
 @dataclass(frozen=True)
@@ -64,15 +68,15 @@ class ScoreParts:
 class BlockInterests:
     """What is known of a block of clients, each a (clients, items) float32 matrix, and where it leads to.
 
-    Propagation over an edge kind is computed when it is first asked for and then kept: fusions that differ in weights
-    alone, and the features of the ranker, share it. Nobody may write into what is returned.
+    What is propagated over an edge kind is computed when it is first asked for and then kept: fusions that differ in
+    weights alone, and the features of the ranker, share it. Nobody may write into what is returned.
 
     Attributes
     ----------
     model
         Item edges and popularity.
-    history
-        Recency-weighted history, sparse.
+    histories
+        Recency-weighted histories by their decay, sparse.
     group
         Group interest, largest value of a row 1, sparse.
     group_head
@@ -86,21 +90,20 @@ class BlockInterests:
     """
 
     model: InterestModel
-    history: sparse.csr_matrix
+    histories: Mapping[float, sparse.csr_matrix]
     group: sparse.csr_matrix
     group_head: sparse.csr_matrix
     sequence: NDArray[np.float32] | None = None
     generated: sparse.csr_matrix | None = None
+    _kept: dict[tuple[str, float], NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
-    @functools.cached_property
-    def followed(self) -> NDArray[np.float32]:
-        """What followed the items of the history; dense."""
-        return _dense_product(self.history, self.model.followed)
+    def followed(self, decay: float) -> NDArray[np.float32]:
+        """What followed the items of the histories with that decay; dense."""
+        return self._propagated("followed", decay)
 
-    @functools.cached_property
-    def semantic(self) -> NDArray[np.float32]:
-        """What is near in meaning to the items of the history; dense."""
-        return _dense_product(self.history, self.model.semantic)
+    def semantic(self, decay: float) -> NDArray[np.float32]:
+        """What is near in meaning to the items of the histories with that decay; dense."""
+        return self._propagated("semantic", decay)
 
     @functools.cached_property
     def followed_by_group(self) -> NDArray[np.float32]:
@@ -116,6 +119,12 @@ class BlockInterests:
     def dense_group(self) -> NDArray[np.float32]:
         """The group's interest, dense."""
         return np.asarray(self.group.toarray(), np.float32)
+
+    def _propagated(self, kind: str, decay: float) -> NDArray[np.float32]:
+        if (kind, decay) not in self._kept:
+            edges = self.model.followed if kind == "followed" else self.model.semantic
+            self._kept[kind, decay] = _dense_product(self.histories[decay], edges)
+        return self._kept[kind, decay]
 
 
 def _dense_product(interest: sparse.csr_matrix, edges: sparse.csr_matrix) -> NDArray[np.float32]:
@@ -179,20 +188,23 @@ def score_parts(interests: BlockInterests, weights: FusionWeights) -> ScoreParts
     weights
         Weights of the parts.
     """
-    explicit = np.zeros(interests.history.shape, np.float32)
-    implicit = np.zeros(interests.history.shape, np.float32)
+    history = interests.histories[weights.decay]
+    explicit = np.zeros(history.shape, np.float32)
+    implicit = np.zeros(history.shape, np.float32)
     if weights.followed:
         passed_on = interests.followed_by_group if weights.feedback else None
-        _add_kind(explicit, implicit, interests.followed, passed_on, weights.feedback, weights.followed)
+        own = interests.followed(weights.decay)
+        _add_kind(explicit, implicit, own, passed_on, weights.feedback, weights.followed)
     if weights.semantic:
         passed_on = interests.semantic_of_group if weights.feedback else None
-        _add_kind(explicit, implicit, interests.semantic, passed_on, weights.feedback, weights.semantic)
+        own = interests.semantic(weights.decay)
+        _add_kind(explicit, implicit, own, passed_on, weights.feedback, weights.semantic)
     if weights.sequence and interests.sequence is not None:
         explicit += weights.sequence * interests.sequence
     if weights.generator and interests.generated is not None:
         explicit += weights.generator * interests.generated.toarray()
     # Who has shown nothing has nothing but the group, whatever it is worth to others.
-    silent = np.diff(interests.history.indptr) == 0
+    silent = np.diff(history.indptr) == 0
     group_weights = np.where(silent, np.maximum(weights.implicit, 1.0), weights.implicit).astype(np.float32)
     if group_weights.any():
         implicit += group_weights[:, None] * interests.dense_group

@@ -55,7 +55,7 @@ def rank_items(
     weights
         Chosen fusion weights.
     graph, optimize
-        Decay, window and size of the feedback.
+        Window of the history and size of the feedback.
     top_n
         Length of a list.
     only_available
@@ -106,13 +106,14 @@ def held_out_ndcg(
     from pyspark.sql import functions as F
 
     options = list(candidates)
+    decays = {option.decay for option in options}
 
     def measure(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         items = model.value
         for block in blocks_of(batches, items):
             target = block.column("target").to_numpy(zero_copy_only=False).astype(np.int64)
             excluded = excluded_codes(block)
-            interests = block_interests(block, items, graph, optimize)
+            interests = block_interests(block, items, graph, optimize, decays)
             # Parts that several options share are computed once.
             base: dict[FusionWeights, NDArray[np.float32]] = {}
             for position, option in enumerate(options):

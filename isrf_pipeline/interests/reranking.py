@@ -49,13 +49,13 @@ def block_candidates(
         Which scorers take part; what the others say is unknown.
     """
     assert items.facts is not None
-    matrices = scorer_matrices(block.interests, scorers)
+    matrices = scorer_matrices(block.interests, scorers, block.weights.decay)
     explicit = block.parts.explicit
     candidates = choose_candidates(
         explicit + block.parts.implicit, matrices, block.allowed, settings.by_fusion, settings.by_scorer
     )
     rows = block.rows
-    codes, _ = padded_history(rows, graph)
+    codes, _ = padded_history(rows, graph.window, block.weights.decay)
     lengths = np.minimum(np.diff(rows.column("codes").offsets.to_numpy()), graph.window).astype(np.int64)
     today = rows.column("today").to_numpy(zero_copy_only=False).astype(np.int64)
     features = candidate_features(
@@ -70,13 +70,15 @@ def block_candidates(
     return candidates, features
 
 
-def scorer_matrices(interests: BlockInterests, scorers: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+def scorer_matrices(
+    interests: BlockInterests, scorers: Sequence[str], decay: float
+) -> dict[str, NDArray[np.float32]]:
     """(clients, items) scores of those of :data:`isrf_pipeline.ranker.features.SCORERS` that take part."""
     matrices: dict[str, NDArray[np.float32]] = {}
     if "followed" in scorers:
-        matrices["followed"] = interests.followed
+        matrices["followed"] = interests.followed(decay)
     if "semantic" in scorers:
-        matrices["semantic"] = interests.semantic
+        matrices["semantic"] = interests.semantic(decay)
     if "sequence" in scorers and interests.sequence is not None:
         matrices["sequence"] = interests.sequence
     if "group" in scorers:

@@ -115,7 +115,7 @@ def explicit_centres(
 ) -> NDArray[np.float32]:
     """(clients, dimensions) unit centres of each client's strongest explicit items; zero where there are none."""
     history = history_matrix(
-        batch.column("codes"), batch.column("weights"), items.n_items, graph.decay, graph.window
+        batch.column("codes"), batch.column("weights"), items.n_items, settings.middle_decay, graph.window
     )
     # Only the head of the group interest is fed back: its tail is long and says little.
     group = group_matrix(batch, items.n_items, settings.guide_items)

@@ -17,14 +17,18 @@ def fusion_options(settings: Settings) -> list[FusionWeights]:
         return sorted(weights) if scorer in optimize.scorers else [0.0]
 
     return [
-        FusionWeights(semantic, implicit, feedback, sequence, followed, generator)
-        for implicit, semantic, feedback, sequence, followed, generator in itertools.product(
+        FusionWeights(semantic, implicit, feedback, sequence, followed, generator, decay)
+        for implicit, semantic, feedback, sequence, followed, generator, decay in itertools.product(
             tried("group", optimize.implicit_weights),
             tried("semantic", optimize.semantic_weights),
             tried("group", {0.0, optimize.feedback}),
             tried("sequence", optimize.sequence_weights),
             tried("followed", [1.0]),
             tried("generator", optimize.generator_weights),
+            # The networks read histories as they are.
+            sorted(optimize.history_decays)
+            if {"followed", "semantic"} & set(optimize.scorers)
+            else optimize.history_decays[:1],
         )
     ]
 

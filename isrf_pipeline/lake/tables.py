@@ -240,6 +240,7 @@ INTEREST_MODEL = Table(
             "followed_weight", "double", "Weight of edges of what follows what within explicit interest"
         ),
         _required("generator_weight", "double", "Weight of the generator within explicit interest"),
+        _required("history_decay", "double", "Weight of one more step back in a history"),
         _required(
             "ranked_by",
             "string",

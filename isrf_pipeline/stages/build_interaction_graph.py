@@ -95,7 +95,9 @@ def _followed(
             .toArrow()
         )
         if judges.num_rows:
-            gains = functools.partial(held_out_gains, judges, graph=graph)
+            gains = functools.partial(
+                held_out_gains, judges, decay=ctx.settings.optimize.middle_decay, window=graph.window
+            )
     followed, chosen = choose_fields(
         options, lambda words: followed_graph(ctx.spark, moments, fields, words, ctx.settings), gains
     )

@@ -123,7 +123,7 @@ def rows() -> list[tuple[Table, list[tuple[Any, ...]]]]:
             ("i4", None, None, None, [], "attributes", None, vector, None, None, None, vector),
         ]),
         (tables.USER_FEATURES, [("u1", "Loves leather.", "llm", None, vector), ("u2", None, "history", None, None)]),
-        (tables.INTEREST_MODEL, [(NIGHT, 2, 0.1, 0.2, 0.0, 0.7, 1.0, 0.3, "ranker", 0.08)]),
+        (tables.INTEREST_MODEL, [(NIGHT, 2, 0.1, 0.2, 0.0, 0.7, 1.0, 0.3, 0.6, "ranker", 0.08)]),
         (tables.HERO_ITEMS, [(NIGHT, "i4", 2, 1, 5, 1.5), (NIGHT, "i1", 1, 2, 12, 3.25)]),
         (tables.RUNS, [
             stage("r1", "recommend", 9.0, 4),

@@ -69,6 +69,14 @@ def test_scorers_that_take_no_part_have_no_weight() -> None:
     assert all(w.followed == w.semantic == 0 for w in weights("sequence", "group"))
     assert {w.sequence for w in weights("followed")} == {0.0}
     assert max(w.implicit for w in weights("followed", "group")) > 0
+    assert {w.decay for w in weights("followed")} == {0.6, 0.7, 0.8}
+    assert len({w.decay for w in weights("sequence", "group")}) == 1
+
+
+@pytest.mark.parametrize("decays", [[], [0.0], [0.6, 1.0]])
+def test_a_decay_fades_but_not_at_once(decays: list[float]) -> None:
+    with pytest.raises(ValueError, match="history_decays"):
+        Settings.model_validate({"lake": {"root": "lake"}, "optimize": {"history_decays": decays}})
 
 
 def test_a_map_is_kept_only_where_validation_is_better_with_it() -> None:

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 from scipy import sparse
 
-from isrf_pipeline.config.settings import InteractionGraphSettings
 from isrf_pipeline.graphs.field_choice import choose_fields, held_out_gains
 
 OPTIONS = {"feature": [0.0, 0.5, 1.0], "tags": [0.0, 0.35]}
@@ -81,6 +80,6 @@ def test_gains_rank_the_held_out_item_among_all_others() -> None:
             "target": pa.array([1, 3, 12, 5], pa.int32()),
         }
     )
-    gains = held_out_gains(judges, sparse.csr_matrix(followed), InteractionGraphSettings())
+    gains = held_out_gains(judges, sparse.csr_matrix(followed), decay=0.6, window=10)
     # A tie counts against: rank 2. Item 1 is history: behind item 2 alone, rank 2. Rank 12 and no history: nothing.
     assert gains == pytest.approx([1 / np.log2(3), 1 / np.log2(3), 0, 0])

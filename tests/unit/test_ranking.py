@@ -11,11 +11,11 @@ from scipy import sparse
 
 from isrf_pipeline.config.settings import InteractionGraphSettings, OptimizeSettings
 from isrf_pipeline.interests import propagation, ranking
-from isrf_pipeline.interests.blocks import scored_blocks
+from isrf_pipeline.interests.blocks import block_interests, scored_blocks
 from isrf_pipeline.interests.model import InterestModel, embedding_matrix, sorted_item_ids
 from isrf_pipeline.interests.propagation import FusionWeights
 
-GRAPH = InteractionGraphSettings(window=2, decay=0.5)
+GRAPH = InteractionGraphSettings(window=2)
 OPTIMIZE = OptimizeSettings()
 
 
@@ -62,12 +62,22 @@ def listed(
 
 def test_explicit_scores_by_hand() -> None:
     # Newest first: b weighs 1, a weighs .5. c gets .5, d gets .25 + 1 = 1.25; divided by the largest.
-    rows = listed(block([[1, 0]]), FusionWeights(semantic=0.0, implicit=0.0, feedback=0.0))
+    rows = listed(block([[1, 0]]), FusionWeights(semantic=0.0, implicit=0.0, feedback=0.0, decay=0.5))
     assert [row["item_id"] for row in rows] == ["d", "c", "e"]
     assert rows[0]["score"] == pytest.approx(1.0, abs=1e-3)
     assert rows[1]["score"] == pytest.approx(0.5 / 1.25, abs=1e-3)
     assert rows[0]["because_items"] == ["b", "a"]
     assert rows[1]["because_items"] == ["a"]
+
+
+def test_each_fusion_looks_back_as_far_as_its_decay_says() -> None:
+    decays = (0.5, 0.9)
+    interests = block_interests(block([[1, 0]]), model(), GRAPH, OPTIMIZE, decays)
+    for decay in decays:
+        parts = propagation.score_parts(interests, FusionWeights(0.0, 0.0, 0.0, decay=decay))
+        # c follows from a alone, d from both.
+        assert parts.explicit[0, 2] == pytest.approx(decay / (0.5 * decay + 1))
+        assert parts.explicit[0, 3] == pytest.approx(1.0)
 
 
 def test_edges_of_meaning_are_scaled_by_their_own_largest() -> None:
