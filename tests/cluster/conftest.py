@@ -61,6 +61,9 @@ class LoopbackCluster:
             "spark.pyspark.python": sys.executable,
             "spark.ui.enabled": "false",
             "spark.executor.extraJavaOptions": _SHORT_LIVED_JVM,
+            # Tables of a test fill one partition: nothing can be planned better on the way, and each shuffle that is
+            # waited for is a job of its own.
+            "spark.sql.adaptive.enabled": "false",
         }
         command = [
             str(_spark_home() / "bin" / "spark-submit"),
