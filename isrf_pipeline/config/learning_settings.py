@@ -110,4 +110,10 @@ class RankerSettings(Section):
         ge=0,
         description="It ranks only if validation NDCG@10 is better by this share than with the fixed fusion.",
     )
+    min_standard_errors: float = Field(
+        default=1.0,
+        ge=0,
+        description="And only if it is better by more than so many standard errors of that gain: a ranker of which "
+        "validation cannot tell the gain is no reason to give up what can be explained edge by edge.",
+    )
     seed: int = Field(default=0, description="Seed of training.")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from isrf_pipeline.config import Settings
-from isrf_pipeline.interests.blocks import scored_blocks
+from isrf_pipeline.config.settings import RankerSettings
+from isrf_pipeline.interests.blocks import excluded_codes, scored_blocks
 from isrf_pipeline.interests.model import InterestModel
 from isrf_pipeline.interests.propagation import FusionWeights
+from isrf_pipeline.interests.ranking import ranks_of
 from isrf_pipeline.interests.reranking import Reranking, block_candidates, ordered_candidates
 from isrf_pipeline.ranker.features import FEATURES
 from isrf_pipeline.ranker.model import Ranker, fit_ranker
@@ -89,14 +92,36 @@ def train_ranker(
     return fit_ranker(features.reshape(-1, len(FEATURES)), labels, sizes, ranker), learned
 
 
-def reranked_ndcg(
+@dataclass(frozen=True)
+class RankerTrial:
+    """What the ranker does for clients whose next item is known.
+
+    Attributes
+    ----------
+    ndcg
+        Mean NDCG@10 with it; an item that is no candidate counts as missed.
+    gain, error
+        Mean difference to the fixed fusion, client by client, and the standard error of that mean.
+    """
+
+    ndcg: float
+    gain: float
+    error: float
+
+    def helps(self, settings: RankerSettings) -> bool:
+        """Whether the gain is as large as the settings ask."""
+        least = max(settings.min_gain * (self.ndcg - self.gain), settings.min_standard_errors * self.error)
+        return self.gain > least
+
+
+def try_ranker(
     inputs: DataFrame,
     model: Broadcast[InterestModel],
     weights: FusionWeights,
     reranking: Reranking,
     settings: Settings,
-) -> float:
-    """Mean NDCG@10 of the held-out item with the ranker; an item that is no candidate counts as missed.
+) -> RankerTrial:
+    """Order the same clients' items by the ranker and by the fixed fusion.
 
     Parameters
     ----------
@@ -119,18 +144,28 @@ def reranked_ndcg(
         items = model.value
         for block in scored_blocks(batches, items, weights, graph, optimize):
             ordered = ordered_candidates(block, items, graph, reranking, 10)
-            target = block.rows.column("target").to_numpy(zero_copy_only=False)
+            target = block.rows.column("target").to_numpy(zero_copy_only=False).astype(np.int64)
             hit = ordered.codes == target[ordered.rows]
+            gained = np.zeros(len(target))
+            gained[ordered.rows[hit]] = 1 / np.log2(ordered.places[hit] + 2)
+            ranks = ranks_of(block.parts.explicit + block.parts.implicit, target, excluded_codes(block.rows))
+            more = gained - np.where(ranks <= 10, 1 / np.log2(ranks + 1.0), 0.0)
             yield pa.RecordBatch.from_pydict(
                 {
-                    "gain": [float((1 / np.log2(ordered.places[hit] + 2)).sum())],
-                    "clients": pa.array([block.rows.num_rows], pa.int64()),
+                    "ndcg": [float(gained.sum())],
+                    "more": [float(more.sum())],
+                    "squared": [float((more**2).sum())],
+                    "clients": pa.array([len(target)], pa.int64()),
                 }
             )
 
+    sums = ("ndcg", "more", "squared", "clients")
     row = (
-        inputs.mapInArrow(measure, "gain double, clients bigint")
-        .agg(F.sum("gain").alias("gain"), F.sum("clients").alias("clients"))
+        inputs.mapInArrow(measure, "ndcg double, more double, squared double, clients bigint")
+        .agg(*(F.sum(name).alias(name) for name in sums))
         .first()
     )
-    return float(row["gain"] / row["clients"]) if row is not None and row["clients"] else 0.0
+    if row is None or not row["clients"]:
+        return RankerTrial(0.0, 0.0, 0.0)
+    ndcg, gain, square = (row[name] / row["clients"] for name in sums[:3])
+    return RankerTrial(ndcg, gain, (max(square - gain**2, 0.0) / row["clients"]) ** 0.5)

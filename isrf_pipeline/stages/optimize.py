@@ -26,7 +26,7 @@ from isrf_pipeline.interests.networks import (
 )
 from isrf_pipeline.interests.progress import Progress
 from isrf_pipeline.interests.propagation import FusionWeights
-from isrf_pipeline.interests.ranker_training import reranked_ndcg, train_ranker
+from isrf_pipeline.interests.ranker_training import train_ranker, try_ranker
 from isrf_pipeline.interests.reranking import Reranking
 from isrf_pipeline.interests.selection import choose
 from isrf_pipeline.lake import tables
@@ -88,13 +88,15 @@ def run(ctx: StageContext) -> None:
         # What learned from the validation events cannot be judged by them.
         if ranker is not None and settings.ranker.labels == "training":
             reranking = Reranking(ranker, settings.ranker, settings.optimize.scorers)
-            reranked = reranked_ndcg(judged, shared, weights, reranking, settings)
-            metrics["ranker.validation_ndcg@10", "all"] = reranked
-            if reranked > value * (1 + settings.ranker.min_gain):
-                value = reranked
+            trial = try_ranker(judged, shared, weights, reranking, settings)
+            metrics["ranker.validation_ndcg@10", "all"] = trial.ndcg
+            metrics["ranker.validation_gain", "all"] = trial.gain
+            metrics["ranker.validation_gain_error", "all"] = trial.error
+            if trial.helps(settings.ranker):
+                value = trial.ndcg
             else:
                 ranker = None
-                log_event("ranker_left_out", fusion=value, ranker=reranked)
+                log_event("ranker_left_out", fusion=value, gain=trial.gain, error=trial.error)
     # The fusion without the generator needs it no more; a ranker's candidates come from it all the same.
     kept = generator if weights.generator or ranker is not None else None
     chosen = ChosenModel(chosen_round, weights, model.sequence, ranker, alignments, kept)

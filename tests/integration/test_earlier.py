@@ -13,8 +13,8 @@ from isrf_pipeline.config.settings import LakeSettings, RankerSettings, Sequence
 from isrf_pipeline.interests.earlier import earlier_histories, earlier_knowledge, earlier_model
 from isrf_pipeline.interests.model import InterestModel
 from isrf_pipeline.interests.propagation import FusionWeights
-from isrf_pipeline.interests.ranker_training import reranked_ndcg, train_ranker
-from isrf_pipeline.interests.ranking import rank_items
+from isrf_pipeline.interests.ranker_training import RankerTrial, train_ranker, try_ranker
+from isrf_pipeline.interests.ranking import held_out_ndcg, rank_items
 from isrf_pipeline.interests.reranking import Reranking
 from isrf_pipeline.ranker.facts import ItemFacts, past_sales
 from isrf_pipeline.sequences.fitting import fit_sequences
@@ -104,13 +104,25 @@ def test_ranker_learns_on_spark_and_lists_add_up(spark: SparkSession) -> None:
     assert again is not None
     assert again.text == ranker.text
     reranking = Reranking(ranker, SETTINGS.ranker, SETTINGS.optimize.scorers)
-    assert reranked_ndcg(earlier.inputs, shared, WEIGHTS, reranking, SETTINGS) > 0.9
+    trial = try_ranker(earlier.inputs, shared, WEIGHTS, reranking, SETTINGS)
+    assert trial.ndcg > 0.9
+    (fused,) = held_out_ndcg(earlier.inputs, shared, [WEIGHTS], SETTINGS.interaction_graph, SETTINGS.optimize)
+    assert trial.ndcg - trial.gain == pytest.approx(fused, abs=1e-8)
     lists = rank_items(
         earlier.inputs, shared, WEIGHTS, SETTINGS.interaction_graph, SETTINGS.optimize, 3, True, reranking
     ).collect()
     assert len(lists) == 60 * 3
     for row in lists:
         assert row["explicit_share"] + row["implicit_share"] == pytest.approx(1)
+
+
+def test_a_ranker_ranks_only_where_its_gain_is_beyond_noise_and_large_enough() -> None:
+    sure = RankerTrial(ndcg=0.11, gain=0.01, error=0.004)
+    assert sure.helps(RankerSettings())
+    assert not sure.helps(RankerSettings(min_standard_errors=3))
+    assert not sure.helps(RankerSettings(min_gain=0.2))
+    assert not RankerTrial(ndcg=0.11, gain=0.001, error=0.004).helps(RankerSettings())
+    assert not RankerTrial(ndcg=0.1, gain=0.0, error=0.0).helps(RankerSettings(min_standard_errors=0))
 
 
 def test_clients_without_history_get_what_is_popular_whoever_ranks(spark: SparkSession) -> None:

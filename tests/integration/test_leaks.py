@@ -218,7 +218,13 @@ def night_of(
                 "beam": 10,
             },
             "sequence": {"width": 16, "epochs": 6, "further_epochs": 2, "negatives": 64},
-            "ranker": {"trees": 30, "min_leaf": 20, "by_fusion": 40, "by_scorer": 10},
+            "ranker": {
+                "trees": 30,
+                "min_leaf": 20,
+                "by_fusion": 40,
+                "by_scorer": 10,
+                "min_standard_errors": 0,
+            },
             "recommend": {"input": "before_test", "exclude_seen": [], "candidates": 60},
         }
         return Night(spark, Settings.model_validate(settings))
