@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from isrf_pipeline.interests.propagation import history_matrix
-from isrf_pipeline.interests.ranking import ranks_of
+from isrf_pipeline.interests.ranking import ndcg_at_10, ranks_of
 
 #: Clients that are ranked at once, against all items.
 _BLOCK_CLIENTS = 512
@@ -121,6 +121,6 @@ def held_out_gains(
         shown = np.split(flat, offsets[1:-1] - offsets[0])
         target = block.column("target").to_numpy(zero_copy_only=False).astype(np.int64)
         ranks = ranks_of(scores, target, shown)
-        gains[start : start + block.num_rows] = np.where(ranks <= 10, 1 / np.log2(ranks + 1.0), 0.0)
+        gains[start : start + block.num_rows] = ndcg_at_10(ranks)
         start += block.num_rows
     return gains

@@ -14,7 +14,7 @@ from isrf_pipeline.config.settings import RankerSettings
 from isrf_pipeline.interests.blocks import excluded_codes, scored_blocks
 from isrf_pipeline.interests.model import InterestModel
 from isrf_pipeline.interests.propagation import FusionWeights
-from isrf_pipeline.interests.ranking import ranks_of
+from isrf_pipeline.interests.ranking import ndcg_at_10, ranks_of
 from isrf_pipeline.interests.reranking import Reranking, block_candidates, ordered_candidates
 from isrf_pipeline.ranker.features import FEATURES
 from isrf_pipeline.ranker.model import Ranker, fit_ranker
@@ -147,9 +147,9 @@ def try_ranker(
             target = block.rows.column("target").to_numpy(zero_copy_only=False).astype(np.int64)
             hit = ordered.codes == target[ordered.rows]
             gained = np.zeros(len(target))
-            gained[ordered.rows[hit]] = 1 / np.log2(ordered.places[hit] + 2)
+            gained[ordered.rows[hit]] = ndcg_at_10(ordered.places[hit] + 1)
             ranks = ranks_of(block.parts.explicit + block.parts.implicit, target, excluded_codes(block.rows))
-            more = gained - np.where(ranks <= 10, 1 / np.log2(ranks + 1.0), 0.0)
+            more = gained - ndcg_at_10(ranks)
             yield pa.RecordBatch.from_pydict(
                 {
                     "ndcg": [float(gained.sum())],

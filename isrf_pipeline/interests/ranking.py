@@ -122,7 +122,7 @@ def held_out_ndcg(
                     parts = score_parts(interests, alone)
                     base[alone] = parts.explicit + parts.implicit
                 ranks = ranks_of(base[alone] + option.implicit * interests.dense_group, target, excluded)
-                gain = np.where(ranks <= 10, 1 / np.log2(ranks + 1.0), 0.0)
+                gain = ndcg_at_10(ranks)
                 yield pa.RecordBatch.from_pydict(
                     {
                         "option": pa.array([position], pa.int32()),
@@ -166,6 +166,11 @@ def ranks_of(
     not_ranked = (scores[owner, others] >= own[owner]) & (others != target[owner])
     result: NDArray[np.int64] = above - np.bincount(owner, not_ranked, len(target)).astype(np.int64)
     return result
+
+
+def ndcg_at_10(ranks: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(clients,) NDCG@10 of one held-out item each, from its rank counted from 1; see evaluation.metrics."""
+    return np.where(ranks <= 10, 1 / np.log2(ranks + 1.0), 0.0)
 
 
 def ranked_block(
