@@ -83,7 +83,7 @@ def accuracy_of_nights(
     """Accuracy of each way's lists, the first compared with each other; see the metrics module for the keys."""
     from pyspark.sql import functions as F
 
-    lists = lake.read(tables.RECOMMENDATIONS)
+    lists = lake.read(tables.RECOMMENDATIONS.pending)
     return accuracy(
         {way: lists.where(F.col("run_date") == night) for way, night in nights.items()}, judged.persist()
     )

@@ -188,7 +188,7 @@ def _to_do(spark: SparkSession, settings: Settings) -> int:
 def _gains(spark: SparkSession, settings: Settings) -> NDArray[np.float64]:
     """(clients, 2): NDCG@10, and whether the test event is among ten, of each client in the order of clients."""
     lake = Lake(spark, settings.lake)
-    lists = lake.read(tables.RECOMMENDATIONS).where("rank <= 10").select("user_id", "item_id", "rank")
+    lists = lake.read(tables.RECOMMENDATIONS.pending).where("rank <= 10").select("user_id", "item_id", "rank")
     tests = test_events(lake.read(tables.INTERACTIONS), settings.split).select("user_id", "item_id")
     gain = F.coalesce(1 / F.log2(F.col("rank") + 1.0), F.lit(0.0)).alias("ndcg")
     rows = tests.join(lists, ["user_id", "item_id"], "left").orderBy("user_id").select(gain).toPandas()

@@ -12,6 +12,7 @@ from isrf_pipeline.cli.parser import CommandGroup, add_settings_arguments
 from isrf_pipeline.config import load_settings
 from isrf_pipeline.errors import UsageError
 from isrf_pipeline.lake import Lake, tables
+from isrf_pipeline.publication.record import current_night
 from isrf_pipeline.run.identity import parse_run_date
 from isrf_pipeline.run.reading import open_lake
 from isrf_pipeline.run.terminal import say, text_table
@@ -66,8 +67,7 @@ def explanation(lake: Lake, user_id: str, night: datetime.date | None = None) ->
         )
     everything = lake.read(tables.RECOMMENDATIONS)
     if night is None:
-        newest = everything.agg(F.max("run_date")).first()
-        night = newest[0] if newest is not None else None
+        night = current_night(lake)
     chosen = (F.col("user_id") == user_id) & (F.col("run_date") == F.lit(night))
     recommended = everything.where(chosen).orderBy("rank").collect()
     titles = _titles(lake, history, recommended)

@@ -15,6 +15,7 @@ from isrf_pipeline.cli import (
     explain,
     machine,
     plan,
+    rollback,
     runs,
     serve,
     status,
@@ -42,7 +43,19 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--version", action="version", version=f"isrf {__version__}")
     commands = parser.add_commands("commands")
-    for module in (machine, demo, runs, plan, status, explain, answers, serve, configuration, benchmark):
+    for module in (
+        machine,
+        demo,
+        runs,
+        plan,
+        status,
+        rollback,
+        explain,
+        answers,
+        serve,
+        configuration,
+        benchmark,
+    ):
         module.add_commands(commands)
     return parser
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from isrf_pipeline.config.gate_settings import GateSettings
 from isrf_pipeline.config.generator_settings import GeneratorSettings
 from isrf_pipeline.config.ingest_settings import (
     ClientColumns,
@@ -54,6 +55,7 @@ __all__ = [
     "EngineSettings",
     "EvaluationSettings",
     "ExportSettings",
+    "GateSettings",
     "GeneratorSettings",
     "ImplicitAlsSettings",
     "IngestSettings",
@@ -359,7 +361,7 @@ class RecommendSettings(Section):
 
 
 class EvaluationSettings(Section):
-    """What the run is compared with, and when it is held back."""
+    """What the run is compared with."""
 
     peers: list[Literal["popularity", "mllib_als", "bm25", "implicit_als", "ease", "sasrec"]] = Field(
         default_factory=list, description="Baselines that are measured beside the recommendations."
@@ -369,9 +371,6 @@ class EvaluationSettings(Section):
     implicit_als: ImplicitAlsSettings = ImplicitAlsSettings()
     ease: EaseSettings = EaseSettings()
     sasrec: SasRecSettings = SasRecSettings()
-    min_client_coverage: float = Field(
-        default=0.9, ge=0, le=1, description="Gate: share of clients that must get a list, else exit code 4."
-    )
 
 
 class ExportSettings(Section):
@@ -406,4 +405,5 @@ class Settings(Section):
     ranker: RankerSettings = RankerSettings()
     recommend: RecommendSettings = RecommendSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    gates: GateSettings = GateSettings()
     export: ExportSettings = ExportSettings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 
@@ -50,6 +51,16 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     checks: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether it is read outside of the pipeline, so that a night enters it only when its gates have passed."""
+        return self.name.startswith("gold.") and "run_date" in self.key
+
+    @property
+    def pending(self) -> Table:
+        """Of a delivered table the one of the same shape in which a night waits for its gates."""
+        return dataclasses.replace(self, name=f"pending.{self.name.partition('.')[2]}")
 
     def column_names(self) -> list[str]:
         """Names of all columns, in order."""

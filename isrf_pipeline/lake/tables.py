@@ -368,6 +368,25 @@ AUDIENCES = Table(
     ),
 )
 
+PUBLICATIONS = Table(
+    "gold.publications",
+    "One change of the night that consumers see; the row with the largest sequence names the current night",
+    ("sequence",),
+    (
+        _required("sequence", "bigint", "1 is the first publication"),
+        _required("run_date", "date", "Night that became the current one"),
+        _required("run_id", "string", "Run or command that did it"),
+        _required("published_at", "timestamp", "When (UTC)"),
+        _required("action", "string", "published (its gates had passed) or rolled back"),
+        _required(
+            "versions",
+            "map<string,bigint>",
+            "Delta version of each delivered table that holds the night as it was then",
+        ),
+    ),
+    {"action_known": "action IN ('published', 'rolled back')"},
+)
+
 RUNS = Table(
     "ops.runs",
     "One stage of one run",
@@ -400,6 +419,23 @@ LEASE = Table(
         Column("run_id", "string", "Run that holds it; null when it is free"),
         _required("host", "string", "Machine of the holder's driver"),
         _required("pid", "int", "Process of the holder's driver"),
+    ),
+)
+
+GATES = Table(
+    "ops.gates",
+    "What one quality gate found in one night, the last time it was measured",
+    ("run_date", "gate"),
+    (
+        _RUN_DATE,
+        _required("gate", "string", "Name of the gate"),
+        Column("value", "double", "What was measured; null where nothing could be"),
+        _required("allowed", "double", "The limit"),
+        _required("at_least", "boolean", "Whether the limit is the least to reach, or else the most allowed"),
+        Column("passed", "boolean", "Whether the limit is kept; null where nothing was measured"),
+        _required("setting", "string", "Key of the setting that holds the limit"),
+        _required("detail", "string", "What was measured on what"),
+        _required("run_id", "string", "Run that measured"),
     ),
 )
 
@@ -440,8 +476,13 @@ ALL_TABLES: dict[str, Table] = {
         SEGMENT_MEMBERS,
         HERO_ITEMS,
         AUDIENCES,
+        PUBLICATIONS,
         RUNS,
+        GATES,
         LEASE,
         METRICS,
     )
 }
+
+#: Those that consumers read night by night, see :attr:`isrf_pipeline.lake.schema.Table.is_delivered`.
+DELIVERED: tuple[Table, ...] = tuple(table for table in ALL_TABLES.values() if table.is_delivered)

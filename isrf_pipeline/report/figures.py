@@ -182,6 +182,37 @@ class HeroFigure:
 
 
 @dataclass(frozen=True)
+class GateFigure:
+    """One quality gate: what was measured beside its limit.
+
+    Attributes
+    ----------
+    name
+        Of the gate.
+    value
+        None where nothing could be measured.
+    allowed
+        The limit.
+    at_least
+        Whether the limit is the least to reach, or else the most allowed.
+    passed
+        None where nothing was measured.
+    setting
+        Key of the limit.
+    detail
+        What was measured on what.
+    """
+
+    name: str
+    value: float | None
+    allowed: float
+    at_least: bool
+    passed: bool | None
+    setting: str
+    detail: str
+
+
+@dataclass(frozen=True)
 class HistoryItem:
     """One item of a client's history: its strongest event type and its last day."""
 
@@ -263,6 +294,7 @@ class ReportFigures:
     segments: tuple[SegmentFigure, ...] = ()
     heroes: tuple[HeroFigure, ...] = ()
     examples: tuple[ClientExample, ...] = ()
+    gates: tuple[GateFigure, ...] = ()
 
     @property
     def wall_seconds(self) -> float:

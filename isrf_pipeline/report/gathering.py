@@ -9,6 +9,7 @@ from isrf_pipeline.lake import Table, tables
 from isrf_pipeline.report.clients import client_examples
 from isrf_pipeline.report.figures import (
     ChosenModel,
+    GateFigure,
     HeroFigure,
     NamedCount,
     QuarantineFigure,
@@ -49,7 +50,7 @@ def gather_figures(ctx: StageContext) -> ReportFigures:
 
     def read(table: Table) -> DataFrame:
         if table.name not in opened:
-            exists = ctx.lake.exists(table)
+            exists = ctx.exists(table)
             rows = ctx.read(table) if exists else ctx.spark.createDataFrame([], table.ddl())
             opened[table.name] = rows.where(night) if "run_date" in table.column_names() else rows
         return opened[table.name]
@@ -91,6 +92,7 @@ def gather_figures(ctx: StageContext) -> ReportFigures:
         segments=_segments(segments),
         heroes=_heroes(read(tables.HERO_ITEMS), items),
         examples=client_examples(read, ctx.settings.export.example_clients),
+        gates=_gates(read(tables.GATES)),
     )
 
 
@@ -170,6 +172,11 @@ def _segments(segments: DataFrame) -> tuple[SegmentFigure, ...]:
         )
         for row in largest.collect()
     )
+
+
+def _gates(gates: DataFrame) -> tuple[GateFigure, ...]:
+    columns = ("gate", "value", "allowed", "at_least", "passed", "setting", "detail")
+    return tuple(GateFigure(*row) for row in gates.select(*columns).orderBy("gate").collect())
 
 
 def _heroes(heroes: DataFrame, items: DataFrame) -> tuple[HeroFigure, ...]:

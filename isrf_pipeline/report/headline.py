@@ -51,8 +51,15 @@ def accuracy_sentence(figures: ReportFigures) -> str | None:
 
 
 def failures(figures: ReportFigures) -> list[str]:
-    """One sentence for each stage that failed."""
-    return [
+    """One sentence for each gate that stopped the night, and for each stage that failed."""
+    stopped = [
+        f"Not published: {fmt.words(gate.name)} is {fmt.measure(gate.value)} and must be "
+        f"{'at least' if gate.at_least else 'at most'} {fmt.measure(gate.allowed)} ({gate.detail}). "
+        "What was published before stays."
+        for gate in figures.gates
+        if gate.passed is False
+    ]
+    return stopped + [
         f"{fmt.words(stage.stage).capitalize()} failed: {stage.error or 'no reason was recorded'}"
         for stage in figures.stages
         if stage.status == "failed"

@@ -40,10 +40,10 @@ def run(ctx: StageContext) -> None:
     profiles = history_profiles(events, embeddings, graph.history_decay, texts, graph.text_weight)
     ctx.write(PROFILES, profiles.withColumn("round", F.lit(0)))
     # Later steps read what was written: a plan evaluated again must not give other rows.
-    profiles = ctx.lake.read(PROFILES).where("round = 0").select("user_id", "embedding")
+    profiles = ctx.stored(PROFILES).where("round = 0").select("user_id", "embedding")
     found = similar_clients(profiles, profiles, graph.neighbours, graph)
     ctx.write(SIMILARITY, pairs_of(found).withColumn("round", F.lit(0)))
-    similar = ctx.lake.read(SIMILARITY).where("round = 0")
+    similar = ctx.stored(SIMILARITY).where("round = 0")
     values = graph_statistics(
         profiles.select(F.col("user_id").alias("id"), F.lit("user").alias("kind")),
         similar.select("src", "dst", F.lit("similar").alias("relation"), F.col("similarity").alias("weight")),
@@ -56,10 +56,7 @@ def run(ctx: StageContext) -> None:
     else:
         # Later stages read both tables; what a night with other settings wrote must not stay.
         for table in (SEGMENT_MEMBERS, SEGMENTS):
-            if ctx.lake.exists(table):
-                ctx.write(table, ctx.spark.createDataFrame([], table.ddl()))
-            else:
-                ctx.lake.create(table)
+            ctx.write(table, ctx.spark.createDataFrame([], table.ddl()))
     ctx.write_metrics("user_graph", values)
 
 
@@ -84,7 +81,7 @@ def _write_segments(
     ctx.write(SEGMENT_MEMBERS, members)
     lasting.unpersist()
     nearest.unpersist()
-    members = ctx.lake.read(SEGMENT_MEMBERS).where(F.col("run_date") == F.lit(ctx.run_date))
+    members = ctx.stored(SEGMENT_MEMBERS).where(F.col("run_date") == F.lit(ctx.run_date))
     described = describe_segments(members, events, ctx.read(ITEMS), ctx.read(ITEM_FEATURES))
     ctx.write(SEGMENTS, described.withColumn("run_date", F.lit(ctx.run_date)))
     sizes = members.groupBy("segment_id").agg(F.count("*").alias("size"), F.avg("affinity").alias("affinity"))

@@ -52,6 +52,9 @@ class StageContext:
         The run.
     counters
         Filled while the stage runs.
+    published
+        Whether delivered tables are read as consumers have them; else they are the pending ones, in which a night
+        waits for its gates.
     """
 
     spark: SparkSession
@@ -60,13 +63,26 @@ class StageContext:
     run_date: datetime.date
     run_id: str
     counters: StageCounters = field(default_factory=StageCounters)
+    published: bool = False
 
     def read(self, table: Table) -> DataFrame:
         """All rows of ``table``; notes the version that was read."""
-        rows = self.lake.read(table)
-        if table.name not in self.counters.input_versions:
-            self.counters.input_versions[table.name] = self.lake.version(table)
+        there = self._in_work(table)
+        rows = self.lake.read(there)
+        if there.name not in self.counters.input_versions:
+            self.counters.input_versions[there.name] = self.lake.version(there)
         return rows
+
+    def stored(self, table: Table) -> DataFrame:
+        """All rows of a table that this stage has written itself."""
+        return self.lake.read(self._in_work(table))
+
+    def exists(self, table: Table) -> bool:
+        """Whether :meth:`read` would find the table."""
+        return self.lake.exists(self._in_work(table))
+
+    def _in_work(self, table: Table) -> Table:
+        return table.pending if table.is_delivered and not self.published else table
 
     def write(self, table: Table, rows: DataFrame) -> None:
         """Replace ``table``: this night's rows where it has a run_date, else all rows."""
@@ -78,6 +94,7 @@ class StageContext:
         self.counters.rows_out += sum(run_together(*actions))
 
     def _overwrite(self, table: Table, rows: DataFrame) -> int:
+        table = self._in_work(table)
         where = f"run_date = '{self.run_date.isoformat()}'" if "run_date" in table.column_names() else None
         return self.lake.overwrite(table, rows, where)
 

@@ -1,4 +1,4 @@
-"""Stage evaluate: accuracy on held-out events and what lists show, beside the peers; coverage, and the gate on it."""
+"""Stage evaluate: accuracy on held-out events and what lists show, beside the peers; then gates, and publication."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from isrf_pipeline.evaluation.split import (
     test_events,
     training_events,
 )
+from isrf_pipeline.gates.measuring import measure_gates
+from isrf_pipeline.gates.stopping import require_gates
 from isrf_pipeline.interests.lists import ranked_lists
 from isrf_pipeline.lake import tables
+from isrf_pipeline.publication.publishing import publish
+from isrf_pipeline.report.stopped import write_stopped_report
 from isrf_pipeline.stages.context import Stage, StageContext
 
 
 def run(ctx: StageContext) -> None:
-    """Measure, record, and stop the run where the gate does not hold."""
+    """Measure and record; publish the night where every gate holds, and stop the run where one does not."""
     from pyspark.sql import functions as F
 
     settings = ctx.settings
     require_packages(settings.evaluation.peers)
     delivered = ctx.read(tables.RECOMMENDATIONS).where(F.col("run_date") == F.lit(ctx.run_date))
-    clients = ctx.read(tables.CLIENTS).select("user_id")
     values: dict[tuple[str, str], float] = {}
 
     interactions = ctx.read(tables.INTERACTIONS)
@@ -63,18 +66,17 @@ def run(ctx: StageContext) -> None:
         values |= accuracy(systems, judged)
         values |= beyond_accuracy(systems, asked, training, ctx.read(tables.ITEM_FEATURES))
 
-    coverage = delivered.select("user_id").distinct().count() / max(clients.count(), 1)
-    values["coverage_clients", "all"] = coverage
+    clients = max(ctx.read(tables.CLIENTS).count(), 1)
+    values["coverage_clients", "all"] = delivered.select("user_id").distinct().count() / clients
     items = ctx.read(tables.ITEMS).where("available").count()
     values["coverage_items", "all"] = delivered.select("item_id").distinct().count() / max(items, 1)
     ctx.write_metrics("evaluate", values)
-    required = settings.evaluation.min_client_coverage
-    if coverage < required:
-        raise QualityGateError(
-            tables.RECOMMENDATIONS.name,
-            f"only {coverage:.1%} of the clients have a list, the gate asks for {required:.1%}",
-            "look at the stage recommend in ops.runs, or lower evaluation.min_client_coverage",
-        )
+    try:
+        require_gates(ctx, measure_gates(ctx, delivered))
+    except QualityGateError:
+        write_stopped_report(ctx)
+        raise
+    publish(ctx)
 
 
 STAGE = Stage(
@@ -90,7 +92,8 @@ STAGE = Stage(
         tables.PROFILES,
         tables.INTEREST_MODEL,
         tables.INTEREST_PARAMETERS,
+        tables.ANSWERS,
     ),
-    writes=(tables.METRICS,),
+    writes=(tables.METRICS, tables.GATES, *tables.DELIVERED, tables.PUBLICATIONS),
     run=run,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from isrf_pipeline.exports import (
     ExportedFile,
     bi_rows,
@@ -16,6 +18,7 @@ from isrf_pipeline.exports.manifest import describe_file
 from isrf_pipeline.exports.writing import ROWS_PER_PARQUET_FILE
 from isrf_pipeline.lake import tables
 from isrf_pipeline.logs import log_event
+from isrf_pipeline.publication.record import require_published
 from isrf_pipeline.report import write_report
 from isrf_pipeline.stages.context import Stage, StageContext
 
@@ -28,6 +31,8 @@ def run(ctx: StageContext) -> None:
     """Write this night's files; a second run for the same night replaces them with the same content."""
     from pyspark.sql import functions as F
 
+    require_published(ctx.lake, ctx.run_date)
+    ctx = dataclasses.replace(ctx, published=True)
     settings = ctx.settings.export
     target = export_folder(ctx.settings, ctx.run_date)
     night = F.col("run_date") == F.lit(ctx.run_date)

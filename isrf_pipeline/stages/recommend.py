@@ -42,12 +42,12 @@ def run(ctx: StageContext) -> None:
         (tables.RECOMMENDATIONS, delivered.withColumn("run_date", night)),
         (tables.RELATED_ITEMS, related.withColumn("run_date", night)),
     )
-    stored = ctx.lake.read(tables.RECOMMENDATIONS).where(F.col("run_date") == night)
+    stored = ctx.stored(tables.RECOMMENDATIONS).where(F.col("run_date") == night)
     heroes = hero_items(
         stored, training_events(interactions, ctx.settings.split), members, settings.hero_items
     )
     ctx.write(tables.HERO_ITEMS, heroes.withColumn("run_date", night))
-    named = ctx.lake.read(tables.HERO_ITEMS).where(F.col("run_date") == night)
+    named = ctx.stored(tables.HERO_ITEMS).where(F.col("run_date") == night)
     ctx.write(tables.AUDIENCES, hero_audiences(stored, named).withColumn("run_date", night))
 
 

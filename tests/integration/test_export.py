@@ -125,6 +125,7 @@ def rows() -> list[tuple[Table, list[tuple[Any, ...]]]]:
         (tables.USER_FEATURES, [("u1", "Loves leather.", "llm", None, vector), ("u2", None, "history", None, None)]),
         (tables.INTEREST_MODEL, [(NIGHT, 2, 0.1, 0.2, 0.0, 0.7, 1.0, 0.3, 0.6, "ranker", 0.08)]),
         (tables.HERO_ITEMS, [(NIGHT, "i4", 2, 1, 5, 1.5), (NIGHT, "i1", 1, 2, 12, 3.25)]),
+        (tables.PUBLICATIONS, [(1, NIGHT, "r1", at(9, 4), "published", {})]),
         (tables.RUNS, [
             stage("r1", "recommend", 9.0, 4),
             stage("r1", "ingest", 5.0, 1),

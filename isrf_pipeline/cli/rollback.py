@@ -1,0 +1,36 @@
+"""``isrf rollback``: make an earlier published night the current one."""
+
+from __future__ import annotations
+
+import argparse
+
+from isrf_pipeline.cli.parser import CommandGroup, add_settings_arguments
+from isrf_pipeline.config import load_settings
+from isrf_pipeline.publication.publishing import roll_back
+from isrf_pipeline.publication.record import current_night
+from isrf_pipeline.run.execution import held_lake
+from isrf_pipeline.run.identity import new_run_id, parse_run_date
+from isrf_pipeline.run.terminal import say
+
+
+def add_commands(commands: CommandGroup) -> None:
+    """Add the command."""
+    rollback = commands.add("rollback", "let consumers see an earlier published night again")
+    add_settings_arguments(rollback)
+    rollback.add_argument(
+        "--run-date", required=True, metavar="YYYY-MM-DD", help="the published night to go back to"
+    )
+    rollback.set_defaults(command=run_rollback)
+
+
+def run_rollback(arguments: argparse.Namespace) -> int:
+    """Roll back."""
+    night = parse_run_date(arguments.run_date)
+    run_id = new_run_id(night)
+    with held_lake(
+        load_settings(arguments.conf_file, arguments.set), run_id, f"goes back to the night {night}"
+    ) as lake:
+        before = current_night(lake)
+        roll_back(lake, night, run_id)
+    say(f"consumers see the night {night} again" + (f", in place of {before}" if before else ""))
+    return 0

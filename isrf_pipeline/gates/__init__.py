@@ -1,0 +1,1 @@
+"""What a night must keep before anybody sees it: each gate is one measured value beside its limit."""

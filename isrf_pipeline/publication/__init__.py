@@ -1,0 +1,1 @@
+"""What consumers see: nights that have passed their gates, one of them the current one."""
