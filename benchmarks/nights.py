@@ -15,6 +15,7 @@ from isrf_pipeline.evaluation.metrics import accuracy
 from isrf_pipeline.evaluation.slices import client_slices
 from isrf_pipeline.evaluation.split import events_before_test, test_events, training_events
 from isrf_pipeline.lake import Lake, tables
+from isrf_pipeline.publication.publishing import publish
 from isrf_pipeline.stages import optimize
 from isrf_pipeline.stages.context import StageContext
 from isrf_pipeline.stages.registry import load_stage
@@ -41,11 +42,15 @@ def research_settings(root: Path, data: Path, changes: Sequence[str]) -> Setting
 
 
 def run_stage(settings: Settings, lake: Lake, name: str, night: datetime.date) -> float:
-    """Run a stage for a night and return its seconds."""
+    """Run a stage for a night and return its seconds; lists are kept beside those of other nights."""
     started = time.perf_counter()
-    load_stage(name).run(StageContext(lake.spark, settings, lake, night, f"way-{night}"))
+    context = StageContext(lake.spark, settings, lake, night, f"way-{night}")
+    load_stage(name).run(context)
     lake.spark.catalog.clearCache()
-    return round(time.perf_counter() - started, 1)
+    seconds = round(time.perf_counter() - started, 1)
+    if name == "recommend":
+        publish(context)
+    return seconds
 
 
 def train_sequences_once() -> None:
@@ -83,7 +88,7 @@ def accuracy_of_nights(
     """Accuracy of each way's lists, the first compared with each other; see the metrics module for the keys."""
     from pyspark.sql import functions as F
 
-    lists = lake.read(tables.RECOMMENDATIONS.pending)
+    lists = lake.read(tables.RECOMMENDATIONS)
     return accuracy(
         {way: lists.where(F.col("run_date") == night) for way, night in nights.items()}, judged.persist()
     )

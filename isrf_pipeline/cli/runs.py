@@ -15,9 +15,17 @@ def add_commands(commands: CommandGroup) -> None:
     """Add the two commands."""
     run = commands.add("run", "run one stage")
     run.add_argument("stage", metavar="STAGE", help=", ".join(STAGE_NAMES))
-    nightly = commands.add("nightly", "run all stages in their order, or a part of them")
-    nightly.add_argument("--from", dest="first", metavar="STAGE", help="first stage to run")
+    nightly = commands.add(
+        "nightly", "run the stages of a night that are not done yet, or whose inputs have changed since"
+    )
+    nightly.add_argument(
+        "--from",
+        dest="first",
+        metavar="STAGE",
+        help="first stage to run; it and those after it run in any case",
+    )
     nightly.add_argument("--until", dest="last", metavar="STAGE", help="last stage to run")
+    nightly.add_argument("--all", action="store_true", help="run every stage, whatever was done before")
     for command, function in ((run, run_stage), (nightly, run_nightly)):
         add_settings_arguments(command)
         add_run_date_argument(command)
@@ -36,5 +44,6 @@ def run_nightly(arguments: argparse.Namespace) -> int:
     """Run the stages of a night."""
     names = stage_range(arguments.first, arguments.last)
     run_date = parse_run_date(arguments.run_date)
-    execute(load_settings(arguments.conf_file, arguments.set), run_date, names)
+    skip_fresh = not arguments.all and arguments.first is None
+    execute(load_settings(arguments.conf_file, arguments.set), run_date, names, skip_fresh=skip_fresh)
     return 0

@@ -23,12 +23,9 @@ from isrf_pipeline.stages.context import StageContext
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-#: Note of the commits that rounds make.
-ROUND_NOTE = "round of optimization"
 _INPUTS = (tables.INTERACTIONS, tables.ITEMS, tables.ITEM_FEATURES, tables.EDGES)
-_REBUILT = (tables.PROFILES, tables.SIMILARITY)
 #: Settings that change nothing of what is kept.
-_ELSEWHERE = {"environment", "lake", "spark", "export", "evaluation"}
+_ELSEWHERE = {"environment", "lake", "spark", "export", "evaluation", "gates"}
 
 
 class Progress:
@@ -101,7 +98,10 @@ def _fingerprint(ctx: StageContext) -> str:
         "code": __version__,
         "settings": ctx.settings.model_dump(mode="json", exclude=_ELSEWHERE),
         "versions": {table.name: ctx.lake.version(table) for table in _INPUTS}
-        | {table.name: ctx.lake.version_without(table, ROUND_NOTE) for table in _REBUILT},
+        | {
+            table.name: ctx.lake.version_without(table, tables.ROUND_NOTE)
+            for table in tables.REBUILT_IN_ROUNDS
+        },
     }
     return hashlib.sha256(json.dumps(read_from, sort_keys=True).encode()).hexdigest()
 

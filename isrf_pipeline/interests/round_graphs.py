@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from isrf_pipeline.graphs.neighbours import similar_clients
 from isrf_pipeline.graphs.similarity import packed_of, pairs_of
-from isrf_pipeline.interests.progress import ROUND_NOTE
 from isrf_pipeline.lake import tables
 from isrf_pipeline.stages.context import StageContext
 
@@ -37,14 +36,14 @@ def store_round_graph(ctx: StageContext, profiles: DataFrame, round_: int) -> Da
     # The first round also removes what an earlier run with more rounds may have left.
     where = "round >= 1" if round_ == 1 else f"round = {round_}"
     ctx.counters.rows_out += ctx.lake.overwrite(
-        tables.PROFILES, profiles.withColumn("round", F.lit(round_)), where, ROUND_NOTE
+        tables.PROFILES, profiles.withColumn("round", F.lit(round_)), where, tables.ROUND_NOTE
     )
     stored = ctx.lake.read(tables.PROFILES).where(f"round = {round_}").select("user_id", "embedding")
     # A checkpoint and not the cache: a write empties the cache of all that was read from the table, and the next
     # round would search this one once more.
     neighbours = similar_clients(stored, stored, graph.neighbours, graph).localCheckpoint()
     edges = pairs_of(neighbours).withColumn("round", F.lit(round_))
-    ctx.counters.rows_out += ctx.lake.overwrite(tables.SIMILARITY, edges, where, ROUND_NOTE)
+    ctx.counters.rows_out += ctx.lake.overwrite(tables.SIMILARITY, edges, where, tables.ROUND_NOTE)
     return neighbours
 
 

@@ -170,11 +170,6 @@ class Lake:
         """Append ``rows`` to ``table`` and return how many were written."""
         return self._write(table, rows, "append", {})
 
-    def delete(self, table: Table, where: str) -> None:
-        """Delete the rows of ``table`` that fulfil ``where``, in one commit."""
-        self.spark.sql(f"DELETE FROM {self.address(table)} WHERE {where}")
-        self._versions[table.name], _ = self._last_commit(table)
-
     def _write(self, table: Table, rows: DataFrame, mode: str, options: dict[str, str]) -> int:
         from pyspark.sql import functions as F
 

@@ -395,7 +395,11 @@ RUNS = Table(
         _required("run_id", "string", "Run"),
         _required("run_date", "date", "Night"),
         _required("stage", "string", "Stage"),
-        _required("status", "string", "done, partial (a budget ended it early) or failed"),
+        _required(
+            "status",
+            "string",
+            "done, partial (a budget ended it early), failed, or skipped (nothing it depends on has changed)",
+        ),
         _required("started_at", "timestamp", "Start"),
         _required("finished_at", "timestamp", "End"),
         _required("seconds", "double", "Wall time"),
@@ -407,6 +411,7 @@ RUNS = Table(
         _required("config_hash", "string", "Hash of the effective settings"),
         _required("code_version", "string", "Version of the package"),
         Column("error", "string", "One line of a failed stage, or the limit that a partial one reached"),
+        Column("output_versions", "map<string,bigint>", "Version of each table written, after the stage"),
     ),
 )
 
@@ -486,3 +491,10 @@ ALL_TABLES: dict[str, Table] = {
 
 #: Those that consumers read night by night, see :attr:`isrf_pipeline.lake.schema.Table.is_delivered`.
 DELIVERED: tuple[Table, ...] = tuple(table for table in ALL_TABLES.values() if table.is_delivered)
+
+#: The pending table of each of them, by name.
+WAITING: dict[str, Table] = {table.pending.name: table.pending for table in DELIVERED}
+
+#: Note of the commits that rounds of optimization make, in tables that stand before the rounds and are rebuilt in them.
+ROUND_NOTE = "round of optimization"
+REBUILT_IN_ROUNDS: tuple[Table, ...] = (PROFILES, SIMILARITY)

@@ -36,7 +36,6 @@ def publish(ctx: StageContext) -> None:
     counts = {table.name: count for table, count in zip(delivered, rows, strict=True)}
     log_event("published", run_id=ctx.run_id, run_date=ctx.run_date, rows=counts)
     ctx.counters.rows_out += sum(rows)
-    run_together(*(functools.partial(_forget_before, lake, table, ctx.run_date) for table in delivered))
 
 
 def roll_back(lake: Lake, run_date: datetime.date, run_id: str) -> None:
@@ -68,12 +67,3 @@ def _of(run_date: datetime.date) -> Column:
     from pyspark.sql import functions as F
 
     return F.col("run_date") == F.lit(run_date)
-
-
-def _forget_before(lake: Lake, table: Table, run_date: datetime.date) -> None:
-    """Drop earlier nights from a pending table: they are published, or were stopped and nobody waits for them."""
-    from pyspark.sql import functions as F
-
-    rows = lake.read(table.pending)
-    if not rows.where(F.col("run_date") < F.lit(run_date)).isEmpty():
-        lake.delete(table.pending, f"run_date < '{run_date.isoformat()}'")

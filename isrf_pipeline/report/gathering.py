@@ -103,9 +103,11 @@ def _latest_records(runs: DataFrame) -> list[tuple[str, str, str, StageFigure]]:
     """
     from pyspark.sql import functions as F
 
-    fields = F.struct(*[column.name for column in tables.RUNS.columns if column.name != "input_versions"])
+    maps = ("input_versions", "output_versions")
+    fields = F.struct(*[column.name for column in tables.RUNS.columns if column.name not in maps])
     rows = (
-        runs.where(F.col("stage") != _OWN_STAGE)
+        # What a repeated run has skipped was done by one before it.
+        runs.where((F.col("stage") != _OWN_STAGE) & (F.col("status") != "skipped"))
         .groupBy("stage")
         .agg(F.max_by(fields, F.struct("started_at", "run_id")).alias("newest"))
         .select("newest.*", F.col("newest.started_at").cast("string").alias("start"))

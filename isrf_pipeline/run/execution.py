@@ -27,6 +27,7 @@ def execute(
     run_date: datetime.date,
     stage_names: Sequence[str],
     then: Callable[[Lake], None] | None = None,
+    skip_fresh: bool = False,
 ) -> str:
     """Run stages on the lake of ``effective`` and return the run's name.
 
@@ -40,6 +41,8 @@ def execute(
         Stages in the order in which they run.
     then
         Called with the lake after the last stage, while the session is still there.
+    skip_fresh
+        Whether stages are left out whose last run of this night still holds.
 
     Raises
     ------
@@ -49,7 +52,7 @@ def execute(
     stages = [load_stage(name) for name in stage_names]
     run_id = new_run_id(run_date)
     with held_lake(effective, run_id, f"for the night {run_date}") as lake:
-        records = run_stages(lake.spark, effective, run_date, run_id, stages)
+        records = run_stages(lake.spark, effective, run_date, run_id, stages, skip_fresh)
         say(f"done in {duration(sum(record.seconds for record in records))}")
         if then is not None:
             then(lake)

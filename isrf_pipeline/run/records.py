@@ -51,6 +51,8 @@ class StageRecord:
         What it read, wrote and spent.
     error
         One line where it failed, else None.
+    skipped
+        Whether it was not run, since nothing it depends on has changed.
     """
 
     stage: str
@@ -59,10 +61,13 @@ class StageRecord:
     seconds: float
     counters: StageCounters
     error: str | None = None
+    skipped: bool = False
 
     @property
     def status(self) -> str:
-        """Done, partial (a budget ended the work early) or failed."""
+        """Done, partial (a budget ended the work early), failed or skipped."""
+        if self.skipped:
+            return "skipped"
         if self.error is not None:
             return "failed"
         return "done" if self.counters.stopped_by is None else "partial"
@@ -87,6 +92,7 @@ def append_record(lake: Lake, run: RunIdentity, record: StageRecord) -> None:
         run.config_hash,
         run.code_version,
         record.error or (counters.stopped_by and f"stopped at {counters.stopped_by}"),
+        counters.output_versions,
     )
     lake.append(tables.RUNS, lake.spark.createDataFrame([row], tables.RUNS.ddl()))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from isrf_pipeline.concurrent_actions import run_together
 from isrf_pipeline.config import Settings
-from isrf_pipeline.lake import Lake, Table
+from isrf_pipeline.lake import Lake, Table, tables
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -32,6 +32,7 @@ class StageCounters:
     llm_tokens: int = 0
     stopped_by: str | None = None
     input_versions: dict[str, int] = field(default_factory=dict)
+    output_versions: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -67,7 +68,7 @@ class StageContext:
 
     def read(self, table: Table) -> DataFrame:
         """All rows of ``table``; notes the version that was read."""
-        there = self._in_work(table)
+        there = self.in_work(table)
         rows = self.lake.read(there)
         if there.name not in self.counters.input_versions:
             self.counters.input_versions[there.name] = self.lake.version(there)
@@ -75,13 +76,14 @@ class StageContext:
 
     def stored(self, table: Table) -> DataFrame:
         """All rows of a table that this stage has written itself."""
-        return self.lake.read(self._in_work(table))
+        return self.lake.read(self.in_work(table))
 
     def exists(self, table: Table) -> bool:
         """Whether :meth:`read` would find the table."""
-        return self.lake.exists(self._in_work(table))
+        return self.lake.exists(self.in_work(table))
 
-    def _in_work(self, table: Table) -> Table:
+    def in_work(self, table: Table) -> Table:
+        """Where a table's rows are for this stage: of a delivered table the pending one, unless ``published``."""
         return table.pending if table.is_delivered and not self.published else table
 
     def write(self, table: Table, rows: DataFrame) -> None:
@@ -94,8 +96,12 @@ class StageContext:
         self.counters.rows_out += sum(run_together(*actions))
 
     def _overwrite(self, table: Table, rows: DataFrame) -> int:
-        table = self._in_work(table)
-        where = f"run_date = '{self.run_date.isoformat()}'" if "run_date" in table.column_names() else None
+        table = self.in_work(table)
+        where = None
+        if "run_date" in table.column_names():
+            # Nights before it no longer wait: they are published, or were stopped and nobody comes back to them.
+            compared = "<=" if table.name in tables.WAITING else "="
+            where = f"run_date {compared} '{self.run_date.isoformat()}'"
         return self.lake.overwrite(table, rows, where)
 
     def append(self, table: Table, rows: DataFrame) -> None:
@@ -112,15 +118,13 @@ class StageContext:
         values
             (metric without prefix, slice) to value.
         """
-        from isrf_pipeline.lake.tables import METRICS
-
         rows = [
             (self.run_date, f"{prefix}.{metric}", slice_, float(value))
             for (metric, slice_), value in values.items()
         ]
-        frame = self.spark.createDataFrame(rows, METRICS.ddl())
+        frame = self.spark.createDataFrame(rows, tables.METRICS.ddl())
         where = f"run_date = '{self.run_date.isoformat()}' AND startswith(metric, '{prefix}.')"
-        self.lake.overwrite(METRICS, frame, where)
+        self.lake.overwrite(tables.METRICS, frame, where)
 
 
 @dataclass(frozen=True)
@@ -135,9 +139,12 @@ class Stage:
         Declared inputs and outputs.
     run
         Does the work.
+    sources
+        Fingerprints of what it reads outside of the lake, by name; nothing for most.
     """
 
     name: str
     reads: tuple[Table, ...]
     writes: tuple[Table, ...]
     run: Callable[[StageContext], None]
+    sources: Callable[[StageContext], dict[str, int]] | None = None

@@ -10,6 +10,7 @@ from isrf_pipeline.config.settings import ItemSource
 from isrf_pipeline.errors import ConfigurationError, InputRefusedError
 from isrf_pipeline.evaluation.split import require_held_out_events
 from isrf_pipeline.ingest import clients, interactions, items
+from isrf_pipeline.ingest.fingerprints import source_fingerprints
 from isrf_pipeline.ingest.quarantine import (
     SourceCount,
     count_rows,
@@ -177,4 +178,5 @@ STAGE = Stage(
     reads=(),
     writes=(tables.INTERACTIONS, tables.ITEMS, tables.CLIENTS, tables.QUARANTINE),
     run=run,
+    sources=lambda ctx: source_fingerprints(ctx.spark, ctx.settings.ingest),
 )

@@ -13,6 +13,7 @@ from isrf_pipeline.config import EffectiveSettings
 from isrf_pipeline.lake import Lake
 from isrf_pipeline.logs import log_event, log_failure
 from isrf_pipeline.run.failures import known_error, one_line
+from isrf_pipeline.run.freshness import is_fresh, left_versions
 from isrf_pipeline.run.records import RunIdentity, StageRecord, append_record
 from isrf_pipeline.run.terminal import duration, say
 from isrf_pipeline.stages.context import Stage, StageContext, StageCounters
@@ -27,6 +28,7 @@ def run_stages(
     run_date: datetime.date,
     run_id: str,
     stages: Iterable[Stage],
+    skip_fresh: bool = False,
 ) -> list[StageRecord]:
     """Run ``stages`` one after the other and append one row of ops.runs for each.
 
@@ -42,6 +44,9 @@ def run_stages(
         The run.
     stages
         In the order in which they run.
+    skip_fresh
+        Whether a stage is left out where its last run of this night still holds, see
+        :mod:`isrf_pipeline.run.freshness`.
 
     Returns
     -------
@@ -63,18 +68,28 @@ def run_stages(
         config_hash=effective.config_hash,
         version=__version__,
     )
-    records = [_run_one(stage, lake, effective, run) for stage in stages]
+    records = [_run_one(stage, lake, effective, run, skip_fresh) for stage in stages]
     log_event("run_done", run_id=run_id, seconds=round(sum(record.seconds for record in records), 3))
     return records
 
 
-def _run_one(stage: Stage, lake: Lake, effective: EffectiveSettings, run: RunIdentity) -> StageRecord:
+def _run_one(
+    stage: Stage, lake: Lake, effective: EffectiveSettings, run: RunIdentity, skip_fresh: bool
+) -> StageRecord:
     counters = StageCounters()
     context = StageContext(lake.spark, effective.settings, lake, run.run_date, run.run_id, counters)
     started_at, clock = _now(), time.perf_counter()
+    if skip_fresh and is_fresh(stage, context, run):
+        record = StageRecord(stage.name, started_at, started_at, 0.0, counters, skipped=True)
+        append_record(lake, run, record)
+        log_event("stage_skipped", run_id=run.run_id, stage=stage.name)
+        say(f"· {stage.name:<24}{'unchanged':>12}")
+        return record
     log_event("stage_started", run_id=run.run_id, stage=stage.name)
     try:
+        counters.input_versions |= stage.sources(context) if stage.sources is not None else {}
         stage.run(context)
+        counters.output_versions |= left_versions(context, stage.writes)
     except BaseException as error:
         failed = StageRecord(
             stage.name, started_at, _now(), time.perf_counter() - clock, counters, one_line(error)

@@ -33,8 +33,10 @@ def at(day: datetime.date, hour: int = 12) -> datetime.datetime:
 def lists(night: datetime.date, clients: list[str], first: int = 0) -> list[tuple[Any, ...]]:
     """Two places a client, of items that differ from client to client."""
     return [
-        (night, client, rank, ITEMS[(first + place + rank) % len(ITEMS)], 1.0 / rank + place / 100)
-        + (1.0, 0.0, "Goes with it.", [], None)
+        (
+            *(night, client, rank, ITEMS[(first + place + rank) % len(ITEMS)], 1.0 / rank + place / 100),
+            *(1.0, 0.0, "Goes with it.", [], None),
+        )
         for place, client in enumerate(clients)
         for rank in (1, 2)
     ]
@@ -178,14 +180,14 @@ def test_drift_by_hand(spark: SparkSession) -> None:
     scores = spark.range(100).selectExpr("id / 100 AS score")
     assert score_drift(scores, scores) == pytest.approx(0)
     # All of the highest tenth: nine groups are empty now.
-    expected = population_stability({k: 1 for k in range(10)}, {9: 1})
+    expected = population_stability(dict.fromkeys(range(10), 1), {9: 1})
     assert score_drift(scores, scores.where("score > 0.9")) == pytest.approx(expected)
     assert score_drift(scores, scores.limit(0)) is None
     shown = spark.createDataFrame([(f"i{k}",) for k in range(10)], "item_id string")
     assert item_drift(shown, shown) == pytest.approx(0)
     # Half of the places are taken by an item that was in no list.
     half = shown.union(spark.createDataFrame([("new",)] * 10, "item_id string"))
-    expected = population_stability({k: 1 for k in range(10)}, {**{k: 1 for k in range(10)}, -1: 10})
+    expected = population_stability(dict.fromkeys(range(10), 1), {**dict.fromkeys(range(10), 1), -1: 10})
     assert item_drift(shown, half) == pytest.approx(expected)
 
 
