@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 
 from isrf_pipeline import __version__
 from isrf_pipeline.cli import (
@@ -29,6 +33,8 @@ from isrf_pipeline.run.terminal import allow_any_text, complain
 
 #: Exit code of a run that the user stopped, as shells have it (128 + SIGINT).
 INTERRUPTED = 130
+#: And of one that a scheduler stopped (128 + SIGTERM).
+TERMINATED = 143
 
 _UNEXPECTED = 1
 
@@ -60,6 +66,27 @@ def build_parser() -> CommandParser:
     return parser
 
 
+class _Terminated(KeyboardInterrupt):
+    """The process was asked to end."""
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM, which schedulers send, unwind the run as an interruption does: it lets go of the lake."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -72,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         The exit code: 0 done; 1 unexpected failure; 2 wrong usage or configuration; 3 input refused;
-        4 stopped by a quality gate; 5 another run holds the lake; 130 interrupted.
+        4 stopped by a quality gate; 5 another run holds the lake; 130 interrupted; 143 ended by SIGTERM.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     allow_any_text()
@@ -81,10 +108,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.check_names(given)
         arguments = parser.parse_args(given)
         command: Callable[..., int] = arguments.command
-        return command(arguments)
+        with _ended_by_sigterm():
+            return command(arguments)
     except IsrfError as error:
         complain(str(error))
         return error.exit_code
+    except _Terminated:
+        complain("ended by SIGTERM; what finished stages wrote stays, isrf nightly goes on from there.")
+        return TERMINATED
     except KeyboardInterrupt:
         complain("interrupted; what finished stages wrote stays, isrf status says where to go on.")
         return INTERRUPTED

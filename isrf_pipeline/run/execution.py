@@ -117,7 +117,7 @@ def _hold(effective: EffectiveSettings, run_id: str) -> Iterator[None]:
     if root is None:
         yield
         return
-    with hold_lake(root, run_id) as dead:
+    with hold_lake(root, run_id, effective.settings.lake.lease_seconds) as dead:
         if dead is not None:
             say(f"{dead} left its lock behind and is gone: took it over")
         yield

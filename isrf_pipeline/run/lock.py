@@ -1,6 +1,7 @@
-"""The hold of one run on one local lake: a lock file that names its holder.
+"""The hold of one run on one local lake: a lock file that names its holder, who touches it while he lives.
 
-For lakes in an object store see :mod:`isrf_pipeline.run.lease`.
+A folder may be shared by several machines. Ages are differences of the file system's own times, so that no machine's
+clock matters. For lakes in an object store see :mod:`isrf_pipeline.run.lease`.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ import fcntl
 import json
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from isrf_pipeline.errors import EnvironmentMismatchError, LakeLockedError
+from isrf_pipeline.logs import log_event
 
 LOCK_NAME = ".isrf_lock"
+#: Touches of the file in the time after which a silent holder is replaced.
+_BEATS = 5
 
 
 @dataclass(frozen=True)
@@ -77,13 +82,23 @@ def lock_holder(root: Path) -> LockHolder | None:
 
 
 @contextlib.contextmanager
-def hold_lake(root: Path, run_id: str) -> Iterator[LockHolder | None]:
+def hold_lake(root: Path, run_id: str, seconds: float) -> Iterator[LockHolder | None]:
     """Hold the lake below ``root`` while the body runs; yields the dead holder that was replaced, if any.
+
+    Parameters
+    ----------
+    root
+        Folder of the lake.
+    run_id
+        The run that wants it.
+    seconds
+        A holder on another host who has not touched the lock for so long is dead. One on this host is dead when its
+        process is gone, and as long as the process is there it lives.
 
     Raises
     ------
     LakeLockedError
-        If a living run, or one on another host, holds it.
+        If a living run holds it, or if another took it while the body ran.
     EnvironmentMismatchError
         If the folder cannot be written.
     """
@@ -92,11 +107,11 @@ def hold_lake(root: Path, run_id: str) -> Iterator[LockHolder | None]:
         root.mkdir(parents=True, exist_ok=True)
         with _alone_in(root):
             before = lock_holder(root)
-            if before is not None and not before.is_dead():
+            if before is not None and not before.is_dead() and not _is_silent(root, before, run_id, seconds):
                 raise LakeLockedError(
                     str(root),
                     f"{before} holds the lake",
-                    f"wait for it to end, or delete {lock} if that run is dead",
+                    f"wait for it to end; a dead run is replaced after {seconds:g} s of silence (lake.lease_seconds)",
                 )
             if before is not None:
                 lock.unlink()
@@ -107,12 +122,84 @@ def hold_lake(root: Path, run_id: str) -> Iterator[LockHolder | None]:
             f"the lake cannot be written ({error.strerror or type(error).__name__})",
             "give the user of the run write access or set lake.root",
         ) from None
+    beat = _Beat(root, run_id, seconds)
+    beat.start()
     try:
         yield before
+    except Exception as error:
+        if beat.lost:
+            raise _lost(root) from error
+        raise
     finally:
-        holder = lock_holder(root)
-        if holder is not None and holder.run_id == run_id:
+        beat.end()
+        if _is_held_by(root, run_id):
             lock.unlink(missing_ok=True)
+    if beat.lost:
+        raise _lost(root)
+
+
+class _Beat(threading.Thread):
+    """Touches the lock until it is ended; where another run took the lake, cancels what this one does in Spark."""
+
+    def __init__(self, root: Path, run_id: str, seconds: float) -> None:
+        super().__init__(name="isrf-lock", daemon=True)
+        self.lost = False
+        self._root, self._run_id, self._pause = root, run_id, seconds / _BEATS
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(self._pause):
+            # A file system that does not answer for a moment says nothing about who holds the lake.
+            with contextlib.suppress(OSError):
+                self.lost = not _is_held_by(self._root, self._run_id)
+                if not self.lost:
+                    os.utime(self._root / LOCK_NAME)
+            if self.lost:
+                log_event("lock_lost", run_id=self._run_id)
+                while not self._ended.wait(1):
+                    _cancel_spark()
+
+    def end(self) -> None:
+        """Stop; a touch that is under way is waited for."""
+        self._ended.set()
+        self.join()
+
+
+def _is_held_by(root: Path, run_id: str) -> bool:
+    holder = lock_holder(root)
+    return holder is not None and holder.run_id == run_id
+
+
+def _is_silent(root: Path, holder: LockHolder, run_id: str, seconds: float) -> bool:
+    """Whether a holder whose process cannot be seen from here has stopped to touch the lock."""
+    if holder.host == socket.gethostname():
+        return False
+    probe = root / f"{LOCK_NAME}.{run_id}"
+    probe.touch()
+    try:
+        silence = probe.stat().st_mtime - (root / LOCK_NAME).stat().st_mtime
+    except FileNotFoundError:
+        return True
+    finally:
+        probe.unlink()
+    return silence >= seconds
+
+
+def _cancel_spark() -> None:
+    from pyspark import SparkContext
+
+    context = SparkContext._active_spark_context
+    if context is not None:
+        context.cancelAllJobs()
+
+
+def _lost(root: Path) -> LakeLockedError:
+    holder = lock_holder(root) or "another run"
+    return LakeLockedError(
+        str(root),
+        f"this run was silent for too long (lake.lease_seconds) and {holder} took the lake",
+        "run it again when that one has ended",
+    )
 
 
 def _create(lock: Path, run_id: str) -> None:

@@ -176,7 +176,7 @@ def test_a_failure_is_one_line_and_a_code_and_the_trace_is_in_the_log(
 def test_a_held_lake_is_left_alone(
     conf_file: Path, lake_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with hold_lake(lake_root, "other-run"):
+    with hold_lake(lake_root, "other-run", 300):
         assert main(["run", "ingest", "--conf-file", str(conf_file)]) == 5
     assert "run other-run (process " in capsys.readouterr().err
     assert {path.name for path in lake_root.iterdir()} == set()

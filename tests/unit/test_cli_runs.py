@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -45,14 +46,14 @@ def test_a_range_of_stages() -> None:
 
 def test_a_lake_is_held_once_and_let_go(tmp_path: Path) -> None:
     root = tmp_path / "new" / "lake"
-    with hold_lake(root, "first") as replaced:
+    with hold_lake(root, "first", 300) as replaced:
         assert replaced is None
         holder = lock_holder(root)
         assert holder is not None
         assert (holder.run_id, holder.pid, holder.host) == ("first", os.getpid(), socket.gethostname())
         with (
             pytest.raises(LakeLockedError, match=rf"run first \(process {os.getpid()} on ") as caught,
-            hold_lake(root, "second"),
+            hold_lake(root, "second", 300),
         ):
             pass
         assert caught.value.exit_code == 5
@@ -61,7 +62,7 @@ def test_a_lake_is_held_once_and_let_go(tmp_path: Path) -> None:
 
 
 def test_a_failing_run_lets_go(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="boom"), hold_lake(tmp_path, "first"):
+    with pytest.raises(ValueError, match="boom"), hold_lake(tmp_path, "first", 300):
         raise ValueError("boom")
     assert lock_holder(tmp_path) is None
 
@@ -85,7 +86,7 @@ def dead_process() -> int:
 
 def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
     write_lock(tmp_path, pid=dead_process())
-    with hold_lake(tmp_path, "new") as replaced:
+    with hold_lake(tmp_path, "new", 300) as replaced:
         assert replaced is not None
         assert replaced.run_id == "old"
         assert getattr(lock_holder(tmp_path), "run_id", None) == "new"
@@ -93,20 +94,56 @@ def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
 
 def test_a_reused_process_id_is_no_holder(tmp_path: Path) -> None:
     write_lock(tmp_path, process_started=1)
-    with hold_lake(tmp_path, "new") as replaced:
+    with hold_lake(tmp_path, "new", 300) as replaced:
         assert replaced is not None
 
 
-def test_a_lock_of_another_host_or_without_sense_is_respected(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["", None])
+def test_a_lock_of_another_host_or_without_sense_holds_while_it_is_touched(
+    tmp_path: Path, content: str | None
+) -> None:
     write_lock(tmp_path, host="elsewhere", pid=dead_process())
-    with pytest.raises(LakeLockedError, match="on elsewhere"), hold_lake(tmp_path, "new"):
-        pass
-    (tmp_path / LOCK_NAME).write_text("", encoding="utf-8")
+    if content is not None:
+        (tmp_path / LOCK_NAME).write_text(content, encoding="utf-8")
     with (
-        pytest.raises(LakeLockedError, match=r"or delete .*\.isrf_lock if that run is dead"),
-        hold_lake(tmp_path, "new"),
+        pytest.raises(LakeLockedError, match=r"holds the lake; .* replaced after 300 s of silence"),
+        hold_lake(tmp_path, "new", 300),
     ):
         pass
+    touched = (tmp_path / LOCK_NAME).stat().st_mtime - 301
+    os.utime(tmp_path / LOCK_NAME, (touched, touched))
+    with hold_lake(tmp_path, "new", 300) as replaced:
+        assert replaced is not None
+        assert getattr(lock_holder(tmp_path), "run_id", None) == "new"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_living_process_of_this_host_is_never_replaced(tmp_path: Path) -> None:
+    write_lock(tmp_path)
+    os.utime(tmp_path / LOCK_NAME, (0, 0))
+    with pytest.raises(LakeLockedError, match="run old"), hold_lake(tmp_path, "new", 300):
+        pass
+
+
+def test_a_run_that_lost_its_lake_says_so_and_leaves_the_lock_of_the_other(tmp_path: Path) -> None:
+    with (
+        pytest.raises(LakeLockedError, match=r"run old .* took the lake; run it again"),
+        hold_lake(tmp_path, "sleeper", 0.05),
+    ):
+        write_lock(tmp_path, host="elsewhere")
+        while not any(thread.name == "isrf-lock" for thread in threading.enumerate()):
+            pass
+        beat = next(thread for thread in threading.enumerate() if thread.name == "isrf-lock")
+        while not beat.lost:  # type: ignore[attr-defined]
+            beat.join(0.01)
+    assert getattr(lock_holder(tmp_path), "run_id", None) == "old"
+
+
+def test_a_holder_touches_its_lock(tmp_path: Path) -> None:
+    with hold_lake(tmp_path, "living", 0.05):
+        os.utime(tmp_path / LOCK_NAME, (0, 0))
+        while (tmp_path / LOCK_NAME).stat().st_mtime == 0:
+            threading.Event().wait(0.01)
 
 
 def test_only_local_lakes_have_a_folder() -> None:
@@ -169,3 +206,34 @@ def test_durations(seconds: float, told: str) -> None:
 
 def test_a_table_lines_its_columns_up() -> None:
     assert text_table(("a", "bb"), [("ccc", "d")]) == ["a    bb", "ccc  d"]
+
+
+def test_a_run_that_a_scheduler_ends_lets_go_of_the_lake(tmp_path: Path) -> None:
+    program = (
+        "import sys, time, argparse\n"
+        "from pathlib import Path\n"
+        "from isrf_pipeline.cli import main as cli, machine\n"
+        "from isrf_pipeline.run.lock import hold_lake\n"
+        "def wait(arguments):\n"
+        "    with hold_lake(Path(sys.argv[1]), 'waiting', 300):\n"
+        "        print('held', flush=True)\n"
+        "        time.sleep(600)\n"
+        "def add(commands):\n"
+        "    commands.add('doctor', 'wait').set_defaults(command=wait)\n"
+        "machine.add_commands = add\n"
+        "sys.exit(cli.main(['doctor']))\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "held\n"
+    child.terminate()
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 143
+    assert "isrf: error: ended by SIGTERM" in said
+    assert lock_holder(tmp_path) is None
