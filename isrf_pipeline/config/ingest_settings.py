@@ -110,6 +110,12 @@ class IngestSettings(Section):
     max_text_chars: int = Field(
         default=4000, ge=100, description="Longer titles or descriptions break the rule overlong_text."
     )
+    as_of_night: bool = Field(
+        default=False,
+        description="Leave out what was not known at the end of the night: later events, and articles launched later. "
+        "For sources that go on growing while the night runs; isrf backfill sets it. Else a later event breaks the "
+        "rule future_timestamp.",
+    )
     max_quarantine_share: float = Field(
         default=0.05,
         ge=0,

@@ -104,8 +104,8 @@ class LakeSettings(Section):
     lease_seconds: int = Field(
         default=300,
         ge=10,
-        description="A run that was silent for so long is dead, and the next takes over; on the same machine it is dead as "
-        "soon as its process is gone.",
+        description="A run that was silent for so long is dead, and the next takes over; on the same machine it is "
+        "dead as soon as its process is gone.",
     )
 
 

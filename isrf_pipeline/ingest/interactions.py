@@ -65,9 +65,14 @@ def parse_events(
 def with_row_rules(
     parsed: DataFrame, settings: IngestSettings, run_date: datetime.date, negative: Column
 ) -> DataFrame:
-    """Label events with the rule that a row breaks by itself and give them the weight of their type."""
+    """Label events with the rule that a row breaks by itself and give them the weight of their type.
+
+    With ``ingest.as_of_night`` events after the night are left out: they are no fault of the source.
+    """
     from pyspark.sql import functions as F
 
+    if settings.as_of_night:
+        parsed = parsed.where(~F.coalesce(after_night(F.col("ts"), run_date), F.lit(False)))
     rule = first_broken(
         {
             "malformed_row": F.col("malformed"),

@@ -370,21 +370,26 @@ AUDIENCES = Table(
 
 PUBLICATIONS = Table(
     "gold.publications",
-    "One change of the night that consumers see; the row with the largest sequence names the current night",
+    "One publication; the row with the largest sequence that is not 'added' names the night that consumers see",
     ("sequence",),
     (
         _required("sequence", "bigint", "1 is the first publication"),
-        _required("run_date", "date", "Night that became the current one"),
+        _required("run_date", "date", "Night"),
         _required("run_id", "string", "Run or command that did it"),
         _required("published_at", "timestamp", "When (UTC)"),
-        _required("action", "string", "published (its gates had passed) or rolled back"),
+        _required(
+            "action",
+            "string",
+            "published (its gates had passed), rolled back (made current again), or added (published beside a later "
+            "night, which stays the current one)",
+        ),
         _required(
             "versions",
             "map<string,bigint>",
             "Delta version of each delivered table that holds the night as it was then",
         ),
     ),
-    {"action_known": "action IN ('published', 'rolled back')"},
+    {"action_known": "action IN ('published', 'added', 'rolled back')"},
 )
 
 RUNS = Table(

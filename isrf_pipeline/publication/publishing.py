@@ -10,7 +10,7 @@ from isrf_pipeline.concurrent_actions import run_together
 from isrf_pipeline.errors import UsageError
 from isrf_pipeline.lake import Lake, Table, tables
 from isrf_pipeline.logs import log_event
-from isrf_pipeline.publication.record import published_nights, record_publication
+from isrf_pipeline.publication.record import Action, current_night, published_nights, record_publication
 from isrf_pipeline.stages.context import StageContext
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def publish(ctx: StageContext) -> None:
-    """Copy the night's rows to the delivered tables, then make it the current night.
+    """Copy the night's rows to the delivered tables, then make it the current night, unless a later one is.
 
     Each table changes in one commit, and all of them before the row of gold.publications that names the night: whoever
     reads the current night sees the one before until then. Publishing a night again replaces its rows.
@@ -32,7 +32,9 @@ def publish(ctx: StageContext) -> None:
 
     rows = run_together(*(functools.partial(copy, table) for table in delivered))
     versions = {table.name: lake.version(table) for table in delivered}
-    record_publication(lake, ctx.run_date, ctx.run_id, "published", versions)
+    shown = current_night(lake)
+    action: Action = "published" if shown is None or ctx.run_date >= shown else "added"
+    record_publication(lake, ctx.run_date, ctx.run_id, action, versions)
     counts = {table.name: count for table, count in zip(delivered, rows, strict=True)}
     log_event("published", run_id=ctx.run_id, run_date=ctx.run_date, rows=counts)
     ctx.counters.rows_out += sum(rows)

@@ -11,7 +11,8 @@ from isrf_pipeline.lake import Lake, tables
 if TYPE_CHECKING:
     from pyspark.sql import Row
 
-Action = Literal["published", "rolled back"]
+#: An older night that is published beside a newer current one is added: it changes nothing of what is current.
+Action = Literal["published", "added", "rolled back"]
 
 
 def publications(lake: Lake) -> list[Row]:
@@ -25,8 +26,8 @@ def publications(lake: Lake) -> list[Row]:
 
 def current_night(lake: Lake) -> datetime.date | None:
     """The night that consumers see; None before the first publication."""
-    newest = publications(lake)[:1]
-    return newest[0]["run_date"] if newest else None
+    shown = (row["run_date"] for row in publications(lake) if row["action"] != "added")
+    return next(shown, None)
 
 
 def published_nights(lake: Lake) -> list[datetime.date]:
@@ -53,7 +54,7 @@ def require_published(lake: Lake, run_date: datetime.date) -> None:
 def record_publication(
     lake: Lake, run_date: datetime.date, run_id: str, action: Action, versions: dict[str, int]
 ) -> None:
-    """Make ``run_date`` the current night by one row in one commit.
+    """Note a publication by one row in one commit; unless it is ``added``, its night is the current one from then on.
 
     Parameters
     ----------

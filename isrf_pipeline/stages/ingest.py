@@ -89,6 +89,8 @@ def run(ctx: StageContext) -> None:
 
 
 def _catalogue(ctx: StageContext) -> _Labelled:
+    from pyspark.sql import functions as F
+
     settings = ctx.settings.ingest
     source: ItemSource | None = research_items(settings.research) if settings.research else settings.items
     if source is None:
@@ -96,6 +98,8 @@ def _catalogue(ctx: StageContext) -> _Labelled:
     origin = Source("items", source.path, source.format, source.encoding)
     rows = read_rows(ctx.spark, origin, items.mapped_columns(source.columns))
     parsed = items.parse_items(rows, source.columns, origin.name, settings.max_text_chars)
+    if settings.as_of_night:
+        parsed = parsed.where(F.coalesce(F.col("launched_on") <= F.lit(ctx.run_date), F.lit(True)))
     return _Labelled(_without_raw_of_good(parsed).persist(), [origin])
 
 

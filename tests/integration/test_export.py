@@ -13,7 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from isrf_pipeline.config import Settings
-from isrf_pipeline.errors import MissingTableError
+from isrf_pipeline.errors import InputRefusedError
 from isrf_pipeline.exports import crm_rows, write_csv_file, write_parquet_folder
 from isrf_pipeline.exports.crm import safe_cell
 from isrf_pipeline.lake import Lake, Table, tables
@@ -152,7 +152,7 @@ def context(spark: SparkSession, root: Path, run_id: str = "r3") -> StageContext
             "export": {"crm_recommendations": 2, "example_clients": 3},
         }
     )
-    return StageContext(spark, settings, Lake(spark, settings.lake), NIGHT, run_id)
+    return StageContext(spark, settings, Lake(spark, settings.lake), NIGHT, run_id, published=True)
 
 
 @pytest.fixture(scope="module")
@@ -248,8 +248,8 @@ def test_a_second_run_of_the_night_replaces_the_files_with_the_same(
     assert {path: path.read_bytes() for path in exported.rglob("*") if path.is_file()} == before
 
 
-def test_without_recommendations_nothing_is_written(spark: SparkSession, tmp_path: Path) -> None:
-    with pytest.raises(MissingTableError, match=r"gold\.recommendations"):
+def test_a_night_that_is_not_published_leaves_no_file(spark: SparkSession, tmp_path: Path) -> None:
+    with pytest.raises(InputRefusedError, match=r"night 2026-03-09: is not published"):
         STAGE.run(context(spark, tmp_path / "lake"))
     assert not (tmp_path / "lake").exists()
 

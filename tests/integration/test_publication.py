@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from isrf_pipeline.config import Settings
+from isrf_pipeline.config.settings import GateSettings
 from isrf_pipeline.errors import InputRefusedError, QualityGateError, UsageError
 from isrf_pipeline.gates.drift import item_drift, population_stability, score_drift
 from isrf_pipeline.gates.recent import recent_accuracy
@@ -170,6 +171,13 @@ def test_nights_are_seen_only_when_their_gates_hold(lake: Lake, settings: Settin
         (2, SECOND, "published"),
         (1, FIRST, "published"),
     ]
+    # An older night that is published now stands beside the current one and does not take its place.
+    older = FIRST - datetime.timedelta(days=1)
+    ungated = settings.model_copy(update={"gates": GateSettings(max_item_drift=None)})
+    evaluate(lake, ungated, older, lists(older, CLIENTS), "r7")
+    assert current_night(lake) == FIRST
+    assert older in seen(lake)
+
     with pytest.raises(
         UsageError, match=r"--run-date 2026-06-30: was never published; choose a published night"
     ):
