@@ -78,6 +78,16 @@ class Lake:
             )
         return self.spark.table(self.address(table)).select(*table.column_names())
 
+    def read_version(self, table: Table, version: int) -> DataFrame:
+        """Rows of ``table`` as they were in an older version, with the columns of that time.
+
+        Raises
+        ------
+        AnalysisException
+            Now or when the rows are read, if maintenance has removed that version.
+        """
+        return self.spark.sql(f"SELECT * FROM {self.address(table)} VERSION AS OF {int(version)}")
+
     def version(self, table: Table) -> int:
         """Newest version of ``table``, that of the last write if written here; -1 where it does not exist."""
         if not self.exists(table):

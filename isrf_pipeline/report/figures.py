@@ -213,6 +213,35 @@ class GateFigure:
 
 
 @dataclass(frozen=True)
+class NightFigure:
+    """One of the last nights, as ops.runs and gold.publications tell it.
+
+    Attributes
+    ----------
+    run_date
+        The night.
+    published
+        Whether it passed its gates.
+    current
+        Whether it is what consumers see.
+    runs
+        How many runs it took.
+    seconds, llm_calls
+        Of all of them.
+    story
+        What went wrong on the way, one clause each.
+    """
+
+    run_date: datetime.date
+    published: bool
+    current: bool
+    runs: int
+    seconds: float
+    llm_calls: int
+    story: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class HistoryItem:
     """One item of a client's history: its strongest event type and its last day."""
 
@@ -295,6 +324,8 @@ class ReportFigures:
     heroes: tuple[HeroFigure, ...] = ()
     examples: tuple[ClientExample, ...] = ()
     gates: tuple[GateFigure, ...] = ()
+    changes: tuple[NamedCount, ...] = ()
+    nights: tuple[NightFigure, ...] = ()
 
     @property
     def wall_seconds(self) -> float:

@@ -18,6 +18,7 @@ from isrf_pipeline.report.figures import (
     StageFigure,
 )
 from isrf_pipeline.report.measures import measure_tables, model_scores, optimization_rounds
+from isrf_pipeline.report.nights import last_nights
 from isrf_pipeline.report.reasoning import reasoning_figures
 from isrf_pipeline.stages.context import StageContext
 from isrf_pipeline.stages.registry import STAGE_NAMES
@@ -93,6 +94,12 @@ def gather_figures(ctx: StageContext) -> ReportFigures:
         heroes=_heroes(read(tables.HERO_ITEMS), items),
         examples=client_examples(read, ctx.settings.export.example_clients),
         gates=_gates(read(tables.GATES)),
+        changes=tuple(
+            NamedCount(metric.removeprefix("changes."), round(value))
+            for (metric, _), value in sorted(measured.items())
+            if metric.startswith("changes.") and value
+        ),
+        nights=last_nights(ctx),
     )
 
 

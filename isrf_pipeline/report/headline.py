@@ -50,6 +50,14 @@ def accuracy_sentence(figures: ReportFigures) -> str | None:
     return f"{said}; with {name} more do ({fmt.percent(other)})."
 
 
+def changes_sentence(figures: ReportFigures) -> str | None:
+    """One sentence on what the sources brought since the night before; None where nothing is known of it."""
+    if not figures.changes:
+        return None
+    told = [f"{fmt.count(change.count)} {fmt.words(change.name)}" for change in figures.changes]
+    return f"Since the night before: {', '.join(told)}."
+
+
 def failures(figures: ReportFigures) -> list[str]:
     """One sentence for each gate that stopped the night, and for each stage that failed."""
     stopped = [

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from isrf_pipeline.report import formatting as fmt
 from isrf_pipeline.report.charts import line_chart, link_curves, link_letters
 from isrf_pipeline.report.figures import ReportFigures
-from isrf_pipeline.report.headline import accuracy_sentence, failures, headline
+from isrf_pipeline.report.headline import accuracy_sentence, changes_sentence, failures, headline
 from isrf_pipeline.report.measures import ACCURACY, OWN_MODEL
 
 #: Measures of a round that are drawn: name in ops.metrics, title, what it tells, how its values are written.
@@ -73,6 +73,7 @@ def render_report(figures: ReportFigures) -> str:
         style=Markup(_resource("style.css")),
         headline=headline(figures),
         accuracy=accuracy_sentence(figures),
+        changes=changes_sentence(figures),
         failures=failures(figures),
         accuracy_columns=ACCURACY,
         own_model=OWN_MODEL,

@@ -10,6 +10,7 @@ from isrf_pipeline.config.settings import ItemSource
 from isrf_pipeline.errors import ConfigurationError, InputRefusedError
 from isrf_pipeline.evaluation.split import require_held_out_events
 from isrf_pipeline.ingest import clients, interactions, items
+from isrf_pipeline.ingest.changes import changes_since_last_night
 from isrf_pipeline.ingest.fingerprints import source_fingerprints
 from isrf_pipeline.ingest.quarantine import (
     SourceCount,
@@ -86,6 +87,9 @@ def run(ctx: StageContext) -> None:
     require_nothing_lost(read, written)
     for frame in labelled:
         frame.unpersist()
+    changes = changes_since_last_night(ctx)
+    if changes:
+        ctx.write_metrics("changes", changes)
 
 
 def _catalogue(ctx: StageContext) -> _Labelled:
@@ -180,7 +184,7 @@ def _not_our_fault(sources: list[Source], error: Exception) -> InputRefusedError
 STAGE = Stage(
     "ingest",
     reads=(),
-    writes=(tables.INTERACTIONS, tables.ITEMS, tables.CLIENTS, tables.QUARANTINE),
+    writes=(tables.INTERACTIONS, tables.ITEMS, tables.CLIENTS, tables.QUARANTINE, tables.METRICS),
     run=run,
     sources=lambda ctx: source_fingerprints(ctx.spark, ctx.settings.ingest),
 )
