@@ -9,15 +9,18 @@ import json
 from pathlib import Path
 
 import isrf_pipeline
+from isrf_pipeline.cli.demo_week import run_week
 from isrf_pipeline.cli.parser import CommandGroup, add_override_argument
 from isrf_pipeline.config import EffectiveSettings, Settings, load_settings
 from isrf_pipeline.config.keys import leaves
+from isrf_pipeline.demo.week import Week
 from isrf_pipeline.environment.java import require_java
-from isrf_pipeline.errors import ConfigurationError, EnvironmentMismatchError
+from isrf_pipeline.errors import ConfigurationError, EnvironmentMismatchError, UsageError
 from isrf_pipeline.exports.folder import export_folder
 from isrf_pipeline.lake import Lake, tables
 from isrf_pipeline.run.execution import execute
 from isrf_pipeline.run.launch import under_spark_submit
+from isrf_pipeline.run.reading import open_lake
 from isrf_pipeline.run.terminal import say, text_table
 from isrf_pipeline.stages.registry import STAGE_NAMES
 
@@ -37,6 +40,12 @@ def add_commands(commands: CommandGroup) -> None:
     demo.add_argument(
         "--seed", type=int, default=7, metavar="N", help="seed of the generated lake; 7 if absent"
     )
+    demo.add_argument(
+        "--nights",
+        type=int,
+        metavar="N",
+        help="run N nights in a row, with new clients and articles, an erasure, a poisoned feed and a crash",
+    )
     add_override_argument(demo)
     demo.set_defaults(command=run)
 
@@ -49,8 +58,30 @@ def run(arguments: argparse.Namespace) -> int:
     effective = load_settings(file, [*moved, *arguments.set])
     if not under_spark_submit():
         require_java()
+    if arguments.nights is not None:
+        return _run_nights(arguments, directory, file, [*moved, *arguments.set])
     prepare_raw_files(directory / "raw", arguments.seed)
-    execute(effective, DEMO_NIGHT, STAGE_NAMES, then=lambda lake: _show_results(lake, effective))
+    execute(
+        effective,
+        DEMO_NIGHT,
+        STAGE_NAMES,
+        then=lambda lake: _show_results(lake, effective, DEMO_NIGHT),
+        skip_fresh=True,
+    )
+    return 0
+
+
+def _run_nights(arguments: argparse.Namespace, directory: Path, file: Path, overrides: list[str]) -> int:
+    week = Week(arguments.nights)
+    if week.nights < 1:
+        raise UsageError(f"--nights {week.nights}", "must be at least 1", "give 7 for a week")
+    whole = directory / "whole"
+    prepare_raw_files(whole, arguments.seed)
+    run_week(whole, directory, file, overrides, week)
+    effective = load_settings(file, overrides)
+    with open_lake(effective) as lake:
+        say()
+        _show_results(lake, effective, week.date_of(week.nights))
     return 0
 
 
@@ -128,10 +159,10 @@ def _texts(values: object) -> list[tuple[str, str]]:
     return found
 
 
-def _show_results(lake: Lake, effective: EffectiveSettings) -> None:
-    for line in _figures(lake):
+def _show_results(lake: Lake, effective: EffectiveSettings, night: datetime.date) -> None:
+    for line in _figures(lake, night):
         say(line)
-    exports = export_folder(effective.settings, DEMO_NIGHT)
+    exports = export_folder(effective.settings, night)
     files = sorted(
         path for path in exports.rglob("*") if path.is_file() and not path.name.startswith((".", "_"))
     )
@@ -144,11 +175,11 @@ def _show_results(lake: Lake, effective: EffectiveSettings) -> None:
         say(f"report: {report}")
 
 
-def _figures(lake: Lake) -> list[str]:
+def _figures(lake: Lake, run_date: datetime.date) -> list[str]:
     """Sizes of the delivered tables, and accuracy as far as it was measured."""
     from pyspark.sql import functions as F
 
-    night = F.col("run_date") == F.lit(DEMO_NIGHT)
+    night = F.col("run_date") == F.lit(run_date)
     delivered = [
         (
             "clients with recommendations",
