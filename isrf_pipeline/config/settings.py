@@ -248,6 +248,16 @@ class UserGraphSettings(Section):
         default=20, ge=1, description="Smaller communities are merged into their nearest."
     )
     segments: bool = Field(default=True, description="Whether segments are found; nothing else needs them.")
+    segment_continuity: float = Field(
+        default=0.3,
+        gt=0,
+        le=1,
+        description="A community continues the segment of the night before if at least this share of the clients of "
+        "either is in both.",
+    )
+    segment_items: int = Field(
+        default=5, ge=1, description="Typical and surprising items named for each segment."
+    )
 
 
 class OptimizeSettings(Section):
@@ -352,6 +362,12 @@ class RecommendSettings(Section):
         "tier; empty: they get what is popular.",
     )
     related_items: int = Field(default=10, ge=1, description="Related articles for each article.")
+    taste_items: int = Field(
+        default=30,
+        ge=0,
+        description="Newest items of a client from which it is told which items the same clients have, as one of the "
+        "relations of related articles; 0: that relation is left out.",
+    )
     hero_items: int = Field(default=20, ge=1, description="How many hero items are chosen.")
 
     @model_validator(mode="after")

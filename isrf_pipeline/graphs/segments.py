@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 _TOP_FEATURES = 8
 #: A feature that fewer of the segment's clients share says nothing of the segment.
 _MIN_SUPPORT = 0.1
+_BETWEEN_WORDS = " · "
 
 
 def describe_segments(
-    members: DataFrame, events: DataFrame, items: DataFrame, item_features: DataFrame
+    members: DataFrame, events: DataFrame, features: DataFrame, before: DataFrame | None = None
 ) -> DataFrame:
     """Name and describe each segment.
 
@@ -22,16 +23,19 @@ def describe_segments(
     segment is support times the logarithm of lift: support is the share of the segment's clients who have it, lift
     that share over the share among all members.
 
+    A segment keeps the name that it had the night before as long as the feature that this name begins with is among its
+    features.
+
     Parameters
     ----------
     members
         Columns user_id and segment_id.
     events
         Columns user_id and item_id; training events only.
-    items
-        Columns item_id, brand and categories (array<string>).
-    item_features
-        Columns item_id and tags (array<string>).
+    features
+        See :func:`features_of_items`.
+    before
+        segment_id and name of the night before, if there is one.
 
     Returns
     -------
@@ -42,7 +46,7 @@ def describe_segments(
     from pyspark.sql import functions as F
 
     sizes = members.groupBy("segment_id").agg(F.count("*").cast("int").alias("size"))
-    ranked = _scored_features(members, events, _features_of_items(items, item_features), sizes)
+    ranked = _scored_features(members, events, features, sizes)
     strongest_first = [F.desc("score"), F.col("kind"), F.col("feature")]
     ranked = ranked.withColumn(
         "place", F.row_number().over(Window.partitionBy("segment_id").orderBy(*strongest_first))
@@ -56,17 +60,38 @@ def describe_segments(
     named = sizes.join(kept, "segment_id", "left").withColumn("short", _name(F.col("features"), 2))
     # Where two segments would share a name, the third feature tells them apart.
     shared = F.count("*").over(Window.partitionBy("short")) > 1
+    fresh = F.when(shared, _name(F.col("features"), 3)).otherwise(F.col("short"))
+    if before is None:
+        named = named.withColumn("name", fresh)
+    else:
+        named = named.join(before.select("segment_id", F.col("name").alias("known")), "segment_id", "left")
+        leading = F.split("known", _BETWEEN_WORDS)[0]
+        still_true = F.array_contains(F.col("features.feature"), leading)
+        named = named.withColumn("name", F.when(still_true, F.col("known")).otherwise(fresh))
     return named.select(
         "segment_id",
-        F.when(shared, _name(F.col("features"), 3)).otherwise(F.col("short")).alias("name"),
+        "name",
         _description(F.col("features"), F.col("size")).alias("description"),
         "size",
         F.coalesce(F.col("features.feature"), F.array().cast("array<string>")).alias("top_features"),
     )
 
 
-def _features_of_items(items: DataFrame, item_features: DataFrame) -> DataFrame:
-    """item_id, kind and feature, one row for each feature of an item; a word counts once, whatever its case."""
+def features_of_items(items: DataFrame, item_features: DataFrame) -> DataFrame:
+    """Brand, categories and tags of every item, each word once, whatever its case.
+
+    Parameters
+    ----------
+    items
+        item_id, brand and categories (array<string>).
+    item_features
+        item_id and tags (array<string>).
+
+    Returns
+    -------
+    DataFrame
+        item_id, word (in lower case), kind (brand, category or tag) and feature (as it is written).
+    """
     from pyspark.sql import functions as F
 
     brands = items.select("item_id", F.lit("brand").alias("kind"), F.col("brand").alias("feature"))
@@ -121,7 +146,7 @@ def _scored_features(
 def _name(features: Column, words: int) -> Column:
     from pyspark.sql import functions as F
 
-    joined = F.concat_ws(" · ", F.slice(features["feature"], 1, words))
+    joined = F.concat_ws(_BETWEEN_WORDS, F.slice(features["feature"], 1, words))
     return F.when(features.isNull(), F.lit("Mixed tastes")).otherwise(joined)
 
 

@@ -307,7 +307,12 @@ RELATED_ITEMS = Table(
         _required("rank", "int", "1 is the closest"),
         _required("related_item_id", "string", "Related article"),
         _required("score", "double", "Strength"),
-        _required("relation", "string", "followed_by or similar_meaning"),
+        _required(
+            "relation",
+            "string",
+            "bought_after (clients go on to it), same_need (alike in what it is) or same_taste (the same clients have "
+            "it)",
+        ),
     ),
 )
 
@@ -335,6 +340,41 @@ SEGMENT_MEMBERS = Table(
         _USER,
         _required("affinity", "double", "Share of the client's strongest neighbours that are in the segment"),
     ),
+)
+
+SEGMENT_ITEMS = Table(
+    "gold.segment_items",
+    "One item that stands for a segment, or that nobody would expect of it",
+    ("run_date", "segment_id", "kind", "rank"),
+    (
+        _RUN_DATE,
+        _required("segment_id", "string", "Segment"),
+        _required(
+            "kind",
+            "string",
+            "typical, or surprising: without any of the features that distinguish the segment",
+        ),
+        _required("rank", "int", "1 is the strongest of its kind"),
+        _ITEM,
+        _required("share", "double", "Share of the segment's clients who have it"),
+        _required("lift", "double", "That share over the share among the clients of all segments"),
+    ),
+)
+
+SEGMENT_CHANGES = Table(
+    "gold.segment_changes",
+    "What became of one segment since the night before",
+    ("run_date", "segment_id"),
+    (
+        _RUN_DATE,
+        _required("segment_id", "string", "Segment; of one that died the name it had"),
+        _required("change", "string", "kept, born or died"),
+        _required("size", "int", "Clients tonight; 0 where it died"),
+        _required("size_before", "int", "Clients the night before; 0 where it was born"),
+        _required("shared", "int", "Clients that were in it both nights"),
+        _required("similarity", "double", "Shared clients over clients of either night"),
+    ),
+    {"change_known": "change IN ('kept', 'born', 'died')"},
 )
 
 HERO_ITEMS = Table(
@@ -484,6 +524,8 @@ ALL_TABLES: dict[str, Table] = {
         RELATED_ITEMS,
         SEGMENTS,
         SEGMENT_MEMBERS,
+        SEGMENT_ITEMS,
+        SEGMENT_CHANGES,
         HERO_ITEMS,
         AUDIENCES,
         PUBLICATIONS,

@@ -160,13 +160,29 @@ class ReasoningFigures:
 
 @dataclass(frozen=True)
 class SegmentFigure:
-    """One segment."""
+    """One segment.
+
+    Attributes
+    ----------
+    segment_id, name, description, size
+        As in gold.segments.
+    top_features
+        Distinguishing features, strongest first.
+    change, size_before
+        What became of it since the night before, and how many clients it had then; None where it is not known.
+    typical, surprising
+        Titles of items that stand for it, and of items that nobody would expect of it.
+    """
 
     segment_id: str
     name: str
     description: str
     size: int
     top_features: tuple[str, ...]
+    change: str | None = None
+    size_before: int | None = None
+    typical: tuple[str, ...] = ()
+    surprising: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -321,6 +337,7 @@ class ReportFigures:
     segment_count: int = 0
     segmented_clients: int = 0
     segments: tuple[SegmentFigure, ...] = ()
+    segments_died: int = 0
     heroes: tuple[HeroFigure, ...] = ()
     examples: tuple[ClientExample, ...] = ()
     gates: tuple[GateFigure, ...] = ()

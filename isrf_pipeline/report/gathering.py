@@ -14,12 +14,12 @@ from isrf_pipeline.report.figures import (
     NamedCount,
     QuarantineFigure,
     ReportFigures,
-    SegmentFigure,
     StageFigure,
 )
 from isrf_pipeline.report.measures import measure_tables, model_scores, optimization_rounds
 from isrf_pipeline.report.nights import last_nights
 from isrf_pipeline.report.reasoning import reasoning_figures
+from isrf_pipeline.report.segments import segment_figures
 from isrf_pipeline.stages.context import StageContext
 from isrf_pipeline.stages.registry import STAGE_NAMES
 
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
     Reader = Callable[[Table], DataFrame]
 
-#: Segments and hero items beyond these say little to a reader and stay in their tables.
-_SEGMENTS_SHOWN = 16
+#: Hero items beyond these say little to a reader and stay in their table.
 _HEROES_SHOWN = 10
 #: The stage that writes the report: its own record is not there yet, an earlier one would be another run's.
 _OWN_STAGE = "export"
@@ -90,7 +89,8 @@ def gather_figures(ctx: StageContext) -> ReportFigures:
         chosen=_chosen(read(tables.INTEREST_MODEL)),
         segment_count=totals[0],
         segmented_clients=totals[1],
-        segments=_segments(segments),
+        segments=segment_figures(read),
+        segments_died=read(tables.SEGMENT_CHANGES).where("change = 'died' AND size_before > 0").count(),
         heroes=_heroes(read(tables.HERO_ITEMS), items),
         examples=client_examples(read, ctx.settings.export.example_clients),
         gates=_gates(read(tables.GATES)),
@@ -168,18 +168,6 @@ def _chosen(models: DataFrame) -> ChosenModel | None:
         row["sequence_weight"],
         row["generator_weight"],
         row["ranked_by"],
-    )
-
-
-def _segments(segments: DataFrame) -> tuple[SegmentFigure, ...]:
-    from pyspark.sql import functions as F
-
-    largest = segments.orderBy(F.desc("size"), "segment_id").limit(_SEGMENTS_SHOWN)
-    return tuple(
-        SegmentFigure(
-            row["segment_id"], row["name"], row["description"], row["size"], tuple(row["top_features"])
-        )
-        for row in largest.collect()
     )
 
 

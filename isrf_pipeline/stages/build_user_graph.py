@@ -9,20 +9,26 @@ from isrf_pipeline.graphs.communities import find_communities
 from isrf_pipeline.graphs.meaning import item_meaning
 from isrf_pipeline.graphs.neighbours import neighbour_recall, similar_clients
 from isrf_pipeline.graphs.profiles import history_profiles
-from isrf_pipeline.graphs.segments import describe_segments
+from isrf_pipeline.graphs.segment_matching import match_communities
+from isrf_pipeline.graphs.segments import describe_segments, features_of_items
 from isrf_pipeline.graphs.similarity import pairs_of
 from isrf_pipeline.graphs.statistics import graph_statistics
+from isrf_pipeline.lake import Table
 from isrf_pipeline.lake.tables import (
     FIELD_WEIGHTS,
     INTERACTIONS,
     ITEM_FEATURES,
     ITEMS,
     PROFILES,
+    SEGMENT_CHANGES,
+    SEGMENT_ITEMS,
     SEGMENT_MEMBERS,
     SEGMENTS,
     SIMILARITY,
     USER_FEATURES,
 )
+from isrf_pipeline.merchandising.segment_items import segment_items
+from isrf_pipeline.publication.record import published_nights
 from isrf_pipeline.stages.context import Stage, StageContext
 
 if TYPE_CHECKING:
@@ -55,7 +61,7 @@ def run(ctx: StageContext) -> None:
         values.update(_write_segments(ctx, events, embeddings, texts))
     else:
         # Later stages read both tables; what a night with other settings wrote must not stay.
-        for table in (SEGMENT_MEMBERS, SEGMENTS):
+        for table in (SEGMENT_MEMBERS, SEGMENTS, SEGMENT_ITEMS, SEGMENT_CHANGES):
             ctx.write(table, ctx.spark.createDataFrame([], table.ddl()))
     ctx.write_metrics("user_graph", values)
 
@@ -71,19 +77,27 @@ def _write_segments(
         events, embeddings, graph.segment_decay, texts, graph.text_weight
     ).localCheckpoint()
     nearest = pairs_of(similar_clients(lasting, lasting, graph.community_neighbours, graph)).localCheckpoint()
-    communities = find_communities(nearest, graph)
-    members = communities.select(
-        F.lit(ctx.run_date).alias("run_date"),
-        F.concat(F.lit("s"), F.substring("community", 1, 8)).alias("segment_id"),
-        "user_id",
-        "affinity",
-    )
-    ctx.write(SEGMENT_MEMBERS, members)
+    communities = find_communities(nearest, graph).localCheckpoint()
+    night = F.lit(ctx.run_date)
+    before = _night_before(ctx, SEGMENT_MEMBERS)
+    named, changes = match_communities(communities, before, graph.segment_continuity)
+    ctx.write(SEGMENT_MEMBERS, named.withColumn("run_date", night))
     lasting.unpersist()
     nearest.unpersist()
-    members = ctx.stored(SEGMENT_MEMBERS).where(F.col("run_date") == F.lit(ctx.run_date))
-    described = describe_segments(members, events, ctx.read(ITEMS), ctx.read(ITEM_FEATURES))
-    ctx.write(SEGMENTS, described.withColumn("run_date", F.lit(ctx.run_date)))
+    members = ctx.stored(SEGMENT_MEMBERS).where(F.col("run_date") == night)
+    features = features_of_items(ctx.read(ITEMS), ctx.read(ITEM_FEATURES)).localCheckpoint()
+    described = describe_segments(members, events, features, _night_before(ctx, SEGMENTS))
+    ctx.write(SEGMENTS, described.withColumn("run_date", night))
+    segments = ctx.stored(SEGMENTS).where(F.col("run_date") == night)
+    shown = segment_items(members, events, features, segments, graph.segment_items)
+    rows = [
+        (ctx.run_date, one.segment_id, one.change, one.size, one.size_before, one.shared, one.similarity)
+        for one in changes
+    ]
+    ctx.write_together(
+        (SEGMENT_ITEMS, shown.withColumn("run_date", night)),
+        (SEGMENT_CHANGES, ctx.spark.createDataFrame(rows, SEGMENT_CHANGES.ddl())),
+    )
     sizes = members.groupBy("segment_id").agg(F.count("*").alias("size"), F.avg("affinity").alias("affinity"))
     row = sizes.agg(
         F.count("*"), F.min("size"), F.percentile("size", 0.5), F.max("size"), F.avg("affinity")
@@ -95,16 +109,29 @@ def _write_segments(
         "segment_size.max",
         "segment_affinity.mean",
     )
-    return {
+    values = {
         (name, "all"): float(value)
         for name, value in zip(names, row or (), strict=False)
         if value is not None
     }
+    for change in ("kept", "born", "died"):
+        values[f"segments.{change}", "all"] = float(sum(one.change == change for one in changes))
+    return values
+
+
+def _night_before(ctx: StageContext, table: Table) -> DataFrame | None:
+    """Rows of a delivered table of the last published night before that of ``ctx``."""
+    from pyspark.sql import functions as F
+
+    nights = [night for night in published_nights(ctx.lake) if night < ctx.run_date]
+    if not nights or not ctx.lake.exists(table):
+        return None
+    return ctx.lake.read(table).where(F.col("run_date") == F.lit(nights[-1]))
 
 
 STAGE = Stage(
     "build_user_graph",
     reads=(INTERACTIONS, ITEMS, ITEM_FEATURES, USER_FEATURES, FIELD_WEIGHTS),
-    writes=(PROFILES, SIMILARITY, SEGMENT_MEMBERS, SEGMENTS),
+    writes=(PROFILES, SIMILARITY, SEGMENT_MEMBERS, SEGMENTS, SEGMENT_ITEMS, SEGMENT_CHANGES),
     run=run,
 )

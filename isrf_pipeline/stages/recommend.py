@@ -9,7 +9,7 @@ from isrf_pipeline.interests.lists import ranked_lists
 from isrf_pipeline.lake import tables
 from isrf_pipeline.merchandising.heroes import hero_audiences, hero_items
 from isrf_pipeline.merchandising.reasons import with_reasons
-from isrf_pipeline.merchandising.related import related_items
+from isrf_pipeline.merchandising.related import related_items, shared_taste
 from isrf_pipeline.stages.context import Stage, StageContext
 
 
@@ -37,15 +37,15 @@ def run(ctx: StageContext) -> None:
         members.select("user_id", "segment_id"), "user_id", "left"
     )
     night = F.lit(ctx.run_date)
-    related = related_items(ctx.read(tables.EDGES), settings.related_items)
+    training = training_events(interactions, ctx.settings.split)
+    taste = shared_taste(training, items, settings.taste_items)
+    related = related_items(ctx.read(tables.EDGES), taste, settings.related_items)
     ctx.write_together(
         (tables.RECOMMENDATIONS, delivered.withColumn("run_date", night)),
         (tables.RELATED_ITEMS, related.withColumn("run_date", night)),
     )
     stored = ctx.stored(tables.RECOMMENDATIONS).where(F.col("run_date") == night)
-    heroes = hero_items(
-        stored, training_events(interactions, ctx.settings.split), members, settings.hero_items
-    )
+    heroes = hero_items(stored, training, members, settings.hero_items)
     ctx.write(tables.HERO_ITEMS, heroes.withColumn("run_date", night))
     named = ctx.stored(tables.HERO_ITEMS).where(F.col("run_date") == night)
     ctx.write(tables.AUDIENCES, hero_audiences(stored, named).withColumn("run_date", night))

@@ -8,7 +8,8 @@ import pytest
 
 from isrf_pipeline.merchandising.heroes import hero_audiences, hero_items
 from isrf_pipeline.merchandising.reasons import with_reasons
-from isrf_pipeline.merchandising.related import related_items
+from isrf_pipeline.merchandising.related import related_items, shared_taste
+from isrf_pipeline.merchandising.segment_items import segment_items
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -56,11 +57,69 @@ def test_related_items_keep_the_stronger_relation(spark: SparkSession) -> None:
         ],
         "src string, dst string, relation string, weight float",
     )
-    rows = {row["related_item_id"]: row for row in related_items(edges, 5).collect()}
-    assert set(rows) == {"b", "c"}
-    assert (rows["b"]["score"], rows["b"]["relation"]) == (1.0, "followed_by")
-    assert (rows["c"]["score"], rows["c"]["relation"]) == (1.0, "similar_meaning")
-    assert {row["rank"] for row in rows.values()} == {1, 2}
+    taste = spark.createDataFrame([("i:a", "i:d", 0.2)], "src string, dst string, weight double")
+    rows = {row["related_item_id"]: row for row in related_items(edges, taste, 5).collect()}
+    assert set(rows) == {"b", "c", "d"}
+    assert (rows["b"]["score"], rows["b"]["relation"]) == (1.0, "bought_after")
+    assert (rows["c"]["score"], rows["c"]["relation"]) == (1.0, "same_need")
+    assert (rows["d"]["score"], rows["d"]["relation"]) == (1.0, "same_taste")
+    assert {row["rank"] for row in rows.values()} == {1, 2, 3}
+
+
+def test_taste_is_shared_by_clients_across_categories(spark: SparkSession) -> None:
+    rows = [(user, item, 1) for user in ("u1", "u2", "u3") for item in ("bag", "watch")]
+    rows += [("u4", "bag", 1), ("u1", "purse", 1), ("u2", "purse", 1), ("u1", "old", 0), ("u2", "old", 0)]
+    training = spark.createDataFrame(rows, "user_id string, item_id string, day int").selectExpr(
+        "user_id", "item_id", "timestamp_seconds(day) AS ts"
+    )
+    items = spark.createDataFrame(
+        [("bag", ["all", "bags"]), ("purse", ["all", "bags"]), ("watch", ["all", "watches"]), ("old", [])],
+        "item_id string, categories array<string>",
+    )
+    found = {(row["src"], row["dst"]): row["weight"] for row in shared_taste(training, items, 3).collect()}
+    # Bag and purse serve one need; the oldest item of u1 and u2 is beyond their three newest.
+    assert set(found) == {
+        ("i:bag", "i:watch"),
+        ("i:watch", "i:bag"),
+        ("i:purse", "i:watch"),
+        ("i:watch", "i:purse"),
+    }
+    assert found["i:bag", "i:watch"] == pytest.approx(3 / (4 * 3) ** 0.5)
+    assert found["i:purse", "i:watch"] == pytest.approx(2 / (2 * 3) ** 0.5)
+    assert shared_taste(training, items, 0).isEmpty()
+
+
+def test_segment_items_by_hand(spark: SparkSession) -> None:
+    members = spark.createDataFrame(
+        [(f"u{k}", "s1" if k < 4 else "s2") for k in range(12)], "user_id string, segment_id string"
+    )
+    having = {
+        "scarf": range(4),
+        "globe": range(3),
+        "belt": range(12),
+        "rare": range(2),
+        "watch": range(4, 12),
+    }
+    events = spark.createDataFrame(
+        [(f"u{k}", item) for item, users in having.items() for k in users], "user_id string, item_id string"
+    )
+    features = spark.createDataFrame(
+        [("scarf", "silk"), ("globe", "decor"), ("watch", "steel")], "item_id string, word string"
+    )
+    segments = spark.createDataFrame(
+        [("s1", ["Silk"]), ("s2", ["Steel"])], "segment_id string, top_features array<string>"
+    )
+    rows = segment_items(members, events, features, segments, 5).collect()
+    found = {(row["segment_id"], row["kind"], row["rank"]): row for row in rows}
+    assert {key: row["item_id"] for key, row in found.items()} == {
+        ("s1", "typical", 1): "scarf",
+        ("s1", "typical", 2): "globe",
+        # Nothing in the segment's name lets one expect a globe; the belt everybody has, the rare item only two.
+        ("s1", "surprising", 1): "globe",
+        ("s2", "typical", 1): "watch",
+    }
+    assert found["s1", "typical", 2]["share"] == pytest.approx(3 / 4)
+    assert found["s1", "typical", 2]["lift"] == pytest.approx(3)
 
 
 def test_hero_items_by_segments_reached_and_lift(spark: SparkSession) -> None:

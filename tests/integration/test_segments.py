@@ -9,7 +9,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from isrf_pipeline.config.settings import UserGraphSettings
 from isrf_pipeline.graphs.communities import find_communities
-from isrf_pipeline.graphs.segments import describe_segments
+from isrf_pipeline.graphs.segments import describe_segments, features_of_items
 from isrf_pipeline.graphs.similarity import top_similar
 from isrf_pipeline.graphs.statistics import graph_statistics
 
@@ -66,7 +66,8 @@ def test_segments_are_told_apart_by_what_their_clients_share(spark: SparkSession
         [("scarf", ["hand-rolled silk", "scarves"]), ("watch", []), ("belt", ["leather"])],
         "item_id string, tags array<string>",
     )
-    found = {row.segment_id: row for row in describe_segments(members, events, items, tags).collect()}
+    features = features_of_items(items, tags)
+    found = {row.segment_id: row for row in describe_segments(members, events, features).collect()}
     assert found["s1"].size == 10
     assert found["s1"].name == "Maison Aube · Scarves"
     assert found["s1"].top_features == ["Maison Aube", "Scarves", "hand-rolled silk"]
@@ -76,8 +77,17 @@ def test_segments_are_told_apart_by_what_their_clients_share(spark: SparkSession
         "100 % of them chose Maison Aube, 3.0 times the share among all clients."
     )
 
+    # The name of the night before stays as long as what it begins with is true.
+    before = spark.createDataFrame(
+        [("s1", "Scarves · Paris"), ("s2", "Rings · Ferrant")], "segment_id string, name string"
+    )
+    names = {
+        row.segment_id: row.name for row in describe_segments(members, events, features, before).collect()
+    }
+    assert names == {"s1": "Scarves · Paris", "s2": "Ferrant · Watches"}
+
     everyone = members.selectExpr("user_id", "'s' AS segment_id")
-    (row,) = describe_segments(everyone, events, items, tags).collect()
+    (row,) = describe_segments(everyone, events, features).collect()
     assert (row.name, row.size, row.top_features) == ("Mixed tastes", 30, [])
 
 

@@ -18,11 +18,13 @@ from isrf_pipeline.report.figures import (
     ClientRecommendation,
     DeadLetterFigure,
     FeatureExample,
+    GateFigure,
     HeroFigure,
     HistoryItem,
     MeasureTable,
     ModelScore,
     NamedCount,
+    NightFigure,
     QuarantineFigure,
     ReasoningFigures,
     ReportFigures,
@@ -73,6 +75,16 @@ def full_figures(text: str = "Silk scarf") -> ReportFigures:
             ModelScore("isrf", {"HR@5": 0.1, "NDCG@5": 0.06, "HR@10": 0.15, "NDCG@10": 0.0832}),
             ModelScore(text, {"HR@10": 0.05}),
         ),
+        gates=(
+            GateFigure(text, 0.5, 0.9, True, False, text, text),
+            GateFigure("score_drift", None, 0.25, False, None, text, text),
+        ),
+        changes=(NamedCount(text, 3),),
+        nights=(
+            NightFigure(NIGHT, False, False, 2, 60.0, 5, (text,)),
+            NightFigure(NIGHT - datetime.timedelta(days=1), True, True, 1, 50.0, 0),
+        ),
+        segments_died=1,
         clients_measured=31,
         reasoning=ReasoningFigures(
             "engine",
@@ -93,7 +105,7 @@ def full_figures(text: str = "Silk scarf") -> ReportFigures:
         chosen=ChosenModel(1, 0.0, 0.2, 0.1, 0.7, 0.0, "fusion"),
         segment_count=3,
         segmented_clients=38,
-        segments=(SegmentFigure("s", text, text, 20, (text,)),),
+        segments=(SegmentFigure("s", text, text, 20, (text,), "kept", 18, (text,), (text, text)),),
         heroes=(HeroFigure("x", text, text, 2, 12, 3.25),),
         examples=(example,),
     )
@@ -295,3 +307,11 @@ def luminance(colour: str) -> float:
     channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_a_stopped_night_says_by_how_much_and_where_it_stands() -> None:
+    text = outline(render_report(full_figures())).text
+    assert "Not published: Silk scarf is 0.500 and must be at least 0.900" in text
+    assert "Since the night before: 3 Silk scarf." in text
+    assert "not published" in text and "current" in text
+    assert "1 segment of the night before is no more" in " ".join(text.split())
