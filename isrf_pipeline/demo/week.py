@@ -24,9 +24,6 @@ from isrf_pipeline.demo.files import write_csv, write_jsonl, write_parquet
 
 #: The clean events of the demo lake end on this day.
 LAST_NIGHT = datetime.date(2026, 6, 28)
-#: Of so many clients and of so many articles one each is still to come when the week begins.
-_NEWCOMERS_IN = 80
-_NEW_ARTICLES_IN = 25
 _PRICE_FACTOR = 1.15
 _BOTS, _BOT_VIEWS = 1500, 6
 _BOT_ARTICLES = 12
@@ -40,11 +37,15 @@ class Week:
     ----------
     nights
         How many there are.
+    clients_in, articles_in
+        Of so many clients, and of so many articles, one is still to come when the week begins.
     sold_out, dearer, erased, poisoned, killed
         The night of each event; one that lies behind the last night does not happen.
     """
 
     nights: int = 7
+    clients_in: int = 80
+    articles_in: int = 25
     sold_out: int = 2
     dearer: int = 3
     erased: int = 3
@@ -87,8 +88,8 @@ class Sources:
             list(_json_lines(folder / "wishlist.jsonl")),
             pq.read_table(folder / "views.parquet"),
         )
-        names = [(row["client_ref"], _NEWCOMERS_IN) for row in found.clients]
-        names += [(row["article_code"], _NEW_ARTICLES_IN) for row in found.named_articles()]
+        names = [(row["client_ref"], week.clients_in) for row in found.clients]
+        names += [(row["article_code"], week.articles_in) for row in found.named_articles()]
         for name, one_in in names:
             drawn = zlib.crc32(name.encode())
             if name and drawn % one_in == 0 and week.nights > 1:
