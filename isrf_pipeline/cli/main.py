@@ -10,6 +10,7 @@ from isrf_pipeline import __version__
 from isrf_pipeline.cli import (
     answers,
     benchmark,
+    campaign,
     configuration,
     demo,
     explain,
@@ -42,7 +43,19 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--version", action="version", version=f"isrf {__version__}")
     commands = parser.add_commands("commands")
-    for module in (machine, demo, runs, plan, status, explain, answers, serve, configuration, benchmark):
+    for module in (
+        machine,
+        demo,
+        runs,
+        plan,
+        status,
+        explain,
+        campaign,
+        answers,
+        serve,
+        configuration,
+        benchmark,
+    ):
         module.add_commands(commands)
     return parser
 

@@ -182,6 +182,47 @@ class HeroFigure:
 
 
 @dataclass(frozen=True)
+class OverlapFigure:
+    """Clients whom an audience shares with an earlier campaign, and their share of the audience."""
+
+    campaign_id: str
+    clients: int
+    share: float
+
+
+@dataclass(frozen=True)
+class CampaignFigure:
+    """One campaign of the night.
+
+    Attributes
+    ----------
+    campaign_id, name, target_kind
+        As its brief has them.
+    note
+        What the brief names and the lake lacks; None where nothing is to be said.
+    skipped
+        Whether it could not run.
+    asked, found, held_out
+        Clients asked for, found, and of these not to be contacted.
+    left_out
+        Clients left out by the rule that did, most first.
+    overlaps
+        Largest first.
+    """
+
+    campaign_id: str
+    name: str
+    target_kind: str
+    note: str | None
+    skipped: bool
+    asked: int
+    found: int
+    held_out: int
+    left_out: tuple[NamedCount, ...] = ()
+    overlaps: tuple[OverlapFigure, ...] = ()
+
+
+@dataclass(frozen=True)
 class HistoryItem:
     """One item of a client's history: its strongest event type and its last day."""
 
@@ -262,6 +303,7 @@ class ReportFigures:
     segmented_clients: int = 0
     segments: tuple[SegmentFigure, ...] = ()
     heroes: tuple[HeroFigure, ...] = ()
+    campaigns: tuple[CampaignFigure, ...] = ()
     examples: tuple[ClientExample, ...] = ()
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.lake import Table, tables
+from isrf_pipeline.report.campaigns import campaign_figures
 from isrf_pipeline.report.clients import client_examples
 from isrf_pipeline.report.figures import (
     ChosenModel,
@@ -90,6 +91,7 @@ def gather_figures(ctx: StageContext) -> ReportFigures:
         segmented_clients=totals[1],
         segments=_segments(segments),
         heroes=_heroes(read(tables.HERO_ITEMS), items),
+        campaigns=campaign_figures(read),
         examples=client_examples(read, ctx.settings.export.example_clients),
     )
 
