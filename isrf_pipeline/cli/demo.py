@@ -29,6 +29,8 @@ DEMO_NIGHT = datetime.date(2026, 6, 30)
 
 _DEFAULT_DIRECTORY = "demo-lake"
 _MARK = ".generated.json"
+#: Where the repository's files are looked for: the working folder, and beside the package.
+_FOLDERS = (Path(), Path(isrf_pipeline.__file__).resolve().parent.parent)
 
 
 def add_commands(commands: CommandGroup) -> None:
@@ -54,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the demo."""
     directory = Path(arguments.directory)
     file = demo_configuration()
-    moved = moved_paths(load_settings(file).settings, directory)
+    settings = load_settings(file).settings
+    moved = moved_paths(settings, directory) + found_briefs(settings)
     effective = load_settings(file, [*moved, *arguments.set])
     if not under_spark_submit():
         require_java()
@@ -93,8 +96,7 @@ def demo_configuration() -> Path:
     ConfigurationError
         If it is in neither place.
     """
-    beside = Path(isrf_pipeline.__file__).resolve().parent.parent
-    for folder in (Path(), beside):
+    for folder in _FOLDERS:
         file = folder / "conf" / "demo.yaml"
         if file.is_file():
             return file
@@ -109,6 +111,15 @@ def moved_paths(settings: Settings, directory: Path) -> list[str]:
         if parts and parts[0] == _DEFAULT_DIRECTORY:
             overrides.append(f"{key}={json.dumps(str(directory.joinpath(*parts[1:])))}")
     return overrides
+
+
+def found_briefs(settings: Settings) -> list[str]:
+    """Overrides that name the demo's briefs beside the package where the working folder has none."""
+    briefs = [
+        str(next((folder / place for folder in _FOLDERS if (folder / place).exists()), place))
+        for place in settings.campaigns.briefs
+    ]
+    return [] if briefs == settings.campaigns.briefs else [f"campaigns.briefs={json.dumps(briefs)}"]
 
 
 def prepare_raw_files(folder: Path, seed: int) -> None:

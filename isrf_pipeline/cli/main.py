@@ -14,6 +14,7 @@ from isrf_pipeline import __version__
 from isrf_pipeline.cli import (
     answers,
     benchmark,
+    campaign,
     configuration,
     demo,
     explain,
@@ -57,6 +58,7 @@ def build_parser() -> CommandParser:
         status,
         rollback,
         explain,
+        campaign,
         answers,
         serve,
         configuration,

@@ -66,8 +66,23 @@ def drop_empty_sections(values: dict[str, Any], model: type[BaseModel]) -> None:
             drop_empty_sections(values[key], annotation)
 
 
-def refuse_unknown_keys(values: Any, model: type[BaseModel], prefix: str, source: str) -> None:
+def refuse_unknown_keys(
+    values: Any, model: type[BaseModel], prefix: str, source: str, root: type[BaseModel] = Settings
+) -> None:
     """Refuse the first key of ``values`` that is no setting.
+
+    Parameters
+    ----------
+    values
+        What was read.
+    model
+        What it is to become.
+    prefix
+        Dotted key of ``values``; empty at the top.
+    source
+        Where it comes from, for the message.
+    root
+        What the whole file is to become: a key that stands in the wrong place is looked for in it.
 
     Raises
     ------
@@ -80,16 +95,16 @@ def refuse_unknown_keys(values: Any, model: type[BaseModel], prefix: str, source
         name = f"{prefix}.{key}" if prefix else str(key)
         if key not in model.model_fields:
             raise ConfigurationError(
-                f"{source} key {name}", "is not a known setting", _nearest(str(key), model)
+                f"{source} key {name}", "is not a known setting", _nearest(str(key), model, root)
             )
         inner = section_of(model.model_fields[key].annotation)
         if inner is None:
             continue
         if isinstance(value, list):
             for position, element in enumerate(value):
-                refuse_unknown_keys(element, inner, f"{name}.{position}", source)
+                refuse_unknown_keys(element, inner, f"{name}.{position}", source, root)
         else:
-            refuse_unknown_keys(value, inner, name, source)
+            refuse_unknown_keys(value, inner, name, source, root)
 
 
 def place(values: dict[str, Any], key: str, value: Any, model: type[BaseModel]) -> None:
@@ -150,11 +165,11 @@ def _place_in_list(
         raise ConfigurationError(f"--set key {key}", "goes below a plain value", "set the value itself")
 
 
-def _nearest(key: str, model: type[BaseModel]) -> str:
+def _nearest(key: str, model: type[BaseModel], root: type[BaseModel] = Settings) -> str:
     near = difflib.get_close_matches(key, list(model.model_fields), n=1, cutoff=0.5)
     if near:
         return f"did you mean '{near[0]}'"
-    elsewhere = [known for known in known_keys() if known.rpartition(".")[2] == key]
+    elsewhere = [known for known in known_keys(root) if known.rpartition(".")[2] == key]
     if elsewhere:
         return f"did you mean '{elsewhere[0]}'"
     return f"known keys here are {', '.join(model.model_fields)}"

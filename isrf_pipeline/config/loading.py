@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -13,10 +12,11 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from isrf_pipeline.config.broken_rules import first_broken_rule
 from isrf_pipeline.config.keys import drop_empty_sections, leaves, place, refuse_unknown_keys
 from isrf_pipeline.config.secrets import SECRET_PREFIX, as_written, resolve_secrets, secret_values
 from isrf_pipeline.config.settings import Settings
-from isrf_pipeline.config.yaml_text import parse_yaml
+from isrf_pipeline.config.yaml_text import parse_yaml, read_mapping
 from isrf_pipeline.errors import ConfigurationError
 
 __all__ = ["SECRET_PREFIX", "EffectiveSettings", "load_settings", "settings_hash"]
@@ -78,7 +78,9 @@ def load_settings(file: str | Path, overrides: Sequence[str] = ()) -> EffectiveS
         If the file cannot be read, is not YAML, holds an unknown key or a value that breaks a rule.
     """
     path = Path(file)
-    values = _read_mapping(path)
+    values = read_mapping(
+        path, "the configuration file", "name an existing YAML file with --conf-file", "see conf/local.yaml"
+    )
     drop_empty_sections(values, Settings)
     refuse_unknown_keys(values, Settings, prefix="", source=str(path))
     origins = {key: path.name for key, _ in leaves(values) if key}
@@ -93,7 +95,7 @@ def load_settings(file: str | Path, overrides: Sequence[str] = ()) -> EffectiveS
     try:
         settings = Settings.model_validate(resolve_secrets(values))
     except ValidationError as error:
-        raise _first_broken_rule(error, path, origins, secrets) from None
+        raise _refusal(error, path, origins, secrets) from None
     return EffectiveSettings(settings, origins, settings_hash(settings, secrets), secrets)
 
 
@@ -105,41 +107,6 @@ def settings_hash(settings: Settings, secrets: dict[str, str] | None = None) -> 
     shown = as_written(settings.model_dump(mode="json"), secrets or {})
     canonical = json.dumps(shown, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def _read_mapping(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        near = difflib.get_close_matches(path.name, sorted(p.name for p in path.parent.glob("*.yaml")), n=1)
-        hint = (
-            f"did you mean {path.parent / near[0]}" if near else "name an existing YAML file with --conf-file"
-        )
-        raise ConfigurationError(str(path), "the configuration file does not exist", hint) from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(str(path), "is not UTF-8 text", "save the file as UTF-8") from None
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ConfigurationError(
-            str(path), f"cannot be read ({reason})", "check the path and its rights"
-        ) from None
-    try:
-        values = parse_yaml(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None)
-        what = f" ({problem})" if problem else ""
-        raise ConfigurationError(
-            str(path), f"is not valid YAML{where}{what}", "mend the syntax there"
-        ) from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigurationError(
-            str(path), "must hold a mapping of sections", "see conf/local.yaml for the shape"
-        )
-    return values
 
 
 def _parse_override(override: str) -> tuple[str, Any]:
@@ -156,18 +123,11 @@ def _parse_override(override: str) -> tuple[str, Any]:
         return key.strip(), text
 
 
-def _first_broken_rule(
+def _refusal(
     error: ValidationError, path: Path, origins: dict[str, str], secrets: dict[str, str]
 ) -> ConfigurationError:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    found = first["input"]
-    # Whole sections say nothing in one line, and a secret must never be printed.
-    silent = first["type"] == "missing" or isinstance(found, dict | list) or key in secrets
-    given = "" if silent else f" (found {found!r})"
+    key, broken = first_broken_rule(error, secrets)
     source = "--set" if origins.get(key) == "--set" else str(path)
-    more = f", and {error.error_count() - 1} more" if error.error_count() > 1 else ""
     subject = f"{source} key {key}" if key else source
     mend = "correct it in the file or with --set, see docs/configuration.md"
-    return ConfigurationError(subject, message + given + more, mend)
+    return ConfigurationError(subject, broken, mend)

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from isrf_pipeline.config.campaign_settings import CampaignSettings
 from isrf_pipeline.config.gate_settings import GateSettings
 from isrf_pipeline.config.generator_settings import GeneratorSettings
 from isrf_pipeline.config.ingest_settings import (
@@ -47,6 +48,7 @@ __all__ = [
     "AlignmentSettings",
     "Bm25Settings",
     "BudgetSettings",
+    "CampaignSettings",
     "ClientColumns",
     "ClientSource",
     "ColumnMapping",
@@ -421,6 +423,7 @@ class Settings(Section):
     generator: GeneratorSettings = GeneratorSettings()
     ranker: RankerSettings = RankerSettings()
     recommend: RecommendSettings = RecommendSettings()
+    campaigns: CampaignSettings = CampaignSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     gates: GateSettings = GateSettings()
     export: ExportSettings = ExportSettings()

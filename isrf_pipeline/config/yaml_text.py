@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from isrf_pipeline.errors import ConfigurationError
 
 
 class _Loader(yaml.SafeLoader):
@@ -40,3 +44,52 @@ def parse_yaml(text: str) -> Any:
         If the text is not YAML or a mapping names a key twice.
     """
     return yaml.load(text, Loader=_Loader)
+
+
+def read_mapping(path: Path, what: str, where: str, shape: str) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping; an empty file is an empty one.
+
+    Parameters
+    ----------
+    path
+        The file.
+    what
+        What it is, for example "the configuration file".
+    where
+        Mend where it does not exist and no file beside it has a similar name.
+    shape
+        Mend where it holds something else.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read, is not YAML or holds no mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = difflib.get_close_matches(path.name, sorted(p.name for p in path.parent.glob("*.yaml")), n=1)
+        hint = f"did you mean {path.parent / near[0]}" if near else where
+        raise ConfigurationError(str(path), f"{what} does not exist", hint) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(str(path), "is not UTF-8 text", "save the file as UTF-8") from None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigurationError(
+            str(path), f"cannot be read ({reason})", "check the path and its rights"
+        ) from None
+    try:
+        values = parse_yaml(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None)
+        why = f" ({problem})" if problem else ""
+        raise ConfigurationError(
+            str(path), f"is not valid YAML{line}{why}", "mend the syntax there"
+        ) from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigurationError(str(path), "must hold a mapping of keys to values", shape)
+    return values

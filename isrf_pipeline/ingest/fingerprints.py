@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import IngestSettings
@@ -13,11 +13,22 @@ if TYPE_CHECKING:
 
 
 def source_fingerprints(spark: SparkSession, settings: IngestSettings) -> dict[str, int]:
-    """63 bits of a hash over path, length and time of change of all files of each source, by ``source:<name>``.
+    """Fingerprint of each source of ingest, by ``source:<name>``; see :func:`file_fingerprints`."""
+    return file_fingerprints(spark, dict(_paths(settings)))
 
-    Where a source cannot be listed there is none: reading it will say why.
+
+def file_fingerprints(spark: SparkSession, paths: Mapping[str, str]) -> dict[str, int]:
+    """63 bits of a hash over path, length and time of change of all files of each path, by ``source:<name>``.
+
+    Where a path cannot be listed there is none: reading it will say why.
+
+    Parameters
+    ----------
+    spark
+        Session that can list the files.
+    paths
+        File, folder or pattern by name.
     """
-    paths = dict(_paths(settings))
     return {
         f"source:{name}": found
         for name, path in paths.items()

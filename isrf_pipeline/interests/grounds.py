@@ -22,16 +22,31 @@ def because_items(
     items: InterestModel,
     weights: FusionWeights,
     graph: InteractionGraphSettings,
+    scales: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
 ) -> pa.ListArray:
-    """For each listed item the history items that add most to its explicit score, strongest first."""
+    """For each listed item the history items that add most to its explicit score, strongest first.
+
+    Parameters
+    ----------
+    block
+        The clients.
+    top, listed
+        (clients, places) item codes, and which of them count.
+    items, weights, graph
+        The item model, the fixed fusion, the window of the history.
+    scales
+        (clients,) for followed_by and similar_meaning edges what the fusion divides them by; None takes the largest
+        value in ``top``, which has a client's best items.
+    """
     codes, values = padded_history(block, graph.window, weights.decay)
     added = np.zeros((codes.shape[1], *top.shape), np.float32)
-    for edges, weight in ((items.followed, weights.followed), (items.semantic, weights.semantic)):
+    kinds = ((items.followed, weights.followed), (items.semantic, weights.semantic))
+    for kind, (edges, weight) in enumerate(kinds):
         if weight == 0 or codes.shape[1] == 0:
             continue
         by_step = np.stack([_weights_between(edges, codes[:, [step]], top) for step in range(codes.shape[1])])
         by_step *= values.T[:, :, None]
-        largest = by_step.sum(axis=0).max(axis=1)
+        largest = by_step.sum(axis=0).max(axis=1) if scales is None else scales[kind]
         added += weight * by_step / np.maximum(largest, 1e-9)[None, :, None]
     steps = min(_BECAUSE, codes.shape[1])
     strongest_steps = np.argsort(-added, axis=0, kind="stable")[:steps]

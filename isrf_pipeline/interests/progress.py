@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _INPUTS = (tables.INTERACTIONS, tables.ITEMS, tables.ITEM_FEATURES, tables.EDGES)
 #: Settings that change nothing of what is kept.
-_ELSEWHERE = {"environment", "lake", "spark", "export", "evaluation", "gates"}
+_ELSEWHERE = {"environment", "lake", "spark", "campaigns", "export", "evaluation", "gates"}
 
 
 class Progress:

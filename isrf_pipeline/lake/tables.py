@@ -405,6 +405,55 @@ AUDIENCES = Table(
         _USER,
         _required("rank", "int", "1 is the best fit"),
         _required("score", "double", "Fit"),
+        Column(
+            "item_id", "string", "Article of the campaign that fits the client best; null where it has none"
+        ),
+        Column("reason", "string", "Why the client is in the audience; null for hero items"),
+        Column("holdout", "boolean", "Whether the client is not to be contacted; null for hero items"),
+    ),
+)
+
+CAMPAIGNS = Table(
+    "gold.campaigns",
+    "One campaign of one night: what its brief asked for and what came of it",
+    ("run_date", "campaign_id"),
+    (
+        _RUN_DATE,
+        _required("campaign_id", "string", "Campaign, as its brief names it"),
+        _required("name", "string", "Name for people"),
+        _required("status", "string", "done, or skipped where it could not run"),
+        Column("note", "string", "What the brief names and the lake lacks, or why the campaign was skipped"),
+        _required("target_kind", "string", "items, theme or segment"),
+        Column("target", "string", "Words of the theme, or identifier of the segment"),
+        _required("target_items", "map<string,double>", "Articles that clients were judged by, with weights"),
+        _required("asked_size", "int", "Size that was asked for, the holdout included"),
+        _required("holdout_share", "double", "Share of the audience that is not to be contacted"),
+        _required("eligible", "bigint", "Clients who could have been chosen"),
+        _required("found", "int", "Clients in the audience, the holdout included"),
+        _required("holdout", "int", "Of these not to be contacted"),
+        _required(
+            "excluded",
+            "map<string,bigint>",
+            "Clients left out, by the first rule that did: see docs/campaigns.md",
+        ),
+        _required("brief_hash", "string", "Hash of the brief: another one is another request"),
+    ),
+    {"status_known": "status IN ('done', 'skipped')"},
+)
+
+CAMPAIGN_OVERLAPS = Table(
+    "gold.campaign_overlaps",
+    "Clients that a campaign's audience shares with those of another campaign of earlier nights",
+    ("run_date", "campaign_id", "other_campaign_id"),
+    (
+        _RUN_DATE,
+        _required("campaign_id", "string", "Campaign of this night"),
+        _required("other_campaign_id", "string", "Campaign of earlier nights"),
+        _required(
+            "last_night", "date", "Last night before this one on which the other campaign had an audience"
+        ),
+        _required("shared_clients", "bigint", "Clients in both, holdouts included"),
+        _required("share", "double", "Share of this night's audience"),
     ),
 )
 
@@ -529,6 +578,8 @@ ALL_TABLES: dict[str, Table] = {
         HERO_ITEMS,
         AUDIENCES,
         PUBLICATIONS,
+        CAMPAIGNS,
+        CAMPAIGN_OVERLAPS,
         RUNS,
         GATES,
         LEASE,

@@ -258,6 +258,47 @@ class NightFigure:
 
 
 @dataclass(frozen=True)
+class OverlapFigure:
+    """Clients whom an audience shares with an earlier campaign, and their share of the audience."""
+
+    campaign_id: str
+    clients: int
+    share: float
+
+
+@dataclass(frozen=True)
+class CampaignFigure:
+    """One campaign of the night.
+
+    Attributes
+    ----------
+    campaign_id, name, target_kind
+        As its brief has them.
+    note
+        What the brief names and the lake lacks; None where nothing is to be said.
+    skipped
+        Whether it could not run.
+    asked, found, held_out
+        Clients asked for, found, and of these not to be contacted.
+    left_out
+        Clients left out by the rule that did, most first.
+    overlaps
+        Largest first.
+    """
+
+    campaign_id: str
+    name: str
+    target_kind: str
+    note: str | None
+    skipped: bool
+    asked: int
+    found: int
+    held_out: int
+    left_out: tuple[NamedCount, ...] = ()
+    overlaps: tuple[OverlapFigure, ...] = ()
+
+
+@dataclass(frozen=True)
 class HistoryItem:
     """One item of a client's history: its strongest event type and its last day."""
 
@@ -339,6 +380,7 @@ class ReportFigures:
     segments: tuple[SegmentFigure, ...] = ()
     segments_died: int = 0
     heroes: tuple[HeroFigure, ...] = ()
+    campaigns: tuple[CampaignFigure, ...] = ()
     examples: tuple[ClientExample, ...] = ()
     gates: tuple[GateFigure, ...] = ()
     changes: tuple[NamedCount, ...] = ()

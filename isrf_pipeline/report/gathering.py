@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.lake import Table, tables
+from isrf_pipeline.report.campaigns import campaign_figures
 from isrf_pipeline.report.clients import client_examples
 from isrf_pipeline.report.figures import (
     ChosenModel,
@@ -92,6 +93,7 @@ def gather_figures(ctx: StageContext) -> ReportFigures:
         segments=segment_figures(read),
         segments_died=read(tables.SEGMENT_CHANGES).where("change = 'died' AND size_before > 0").count(),
         heroes=_heroes(read(tables.HERO_ITEMS), items),
+        campaigns=campaign_figures(read),
         examples=client_examples(read, ctx.settings.export.example_clients),
         gates=_gates(read(tables.GATES)),
         changes=tuple(

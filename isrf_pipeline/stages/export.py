@@ -69,6 +69,8 @@ STAGE = Stage(
         tables.USER_FEATURES,
         tables.INTEREST_MODEL,
         tables.HERO_ITEMS,
+        tables.CAMPAIGNS,
+        tables.CAMPAIGN_OVERLAPS,
         tables.RUNS,
         tables.METRICS,
     ),

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import datetime
 
+from isrf_pipeline.campaigns.loading import load_briefs
+from isrf_pipeline.campaigns.night import briefs_of_the_night, campaign_night, write_audiences
 from isrf_pipeline.evaluation.split import events_before_test, listing_day, training_events
-from isrf_pipeline.interests.lists import ranked_lists
+from isrf_pipeline.ingest.fingerprints import file_fingerprints
+from isrf_pipeline.interests.lists import lists_from
+from isrf_pipeline.interests.scoring_inputs import scoring_inputs
 from isrf_pipeline.lake import tables
 from isrf_pipeline.merchandising.heroes import hero_audiences, hero_items
 from isrf_pipeline.merchandising.reasons import with_reasons
@@ -18,6 +22,8 @@ def run(ctx: StageContext) -> None:
     from pyspark.sql import functions as F
 
     settings = ctx.settings.recommend
+    # First of all: who has written a brief wrong should know before the lists are computed.
+    briefs = briefs_of_the_night(ctx)
     interactions = ctx.read(tables.INTERACTIONS)
     items, features = ctx.read(tables.ITEMS), ctx.read(tables.ITEM_FEATURES)
     if settings.input == "before_test":
@@ -31,7 +37,11 @@ def run(ctx: StageContext) -> None:
         )
         only_available = settings.only_available
         day = (ctx.run_date - datetime.date(1970, 1, 1)).days
-    lists = ranked_lists(ctx, events, excluded, only_available, day)
+    inputs = scoring_inputs(ctx, events, excluded, only_available, day)
+    if briefs:
+        # Lists and campaigns both score all clients.
+        inputs.clients.persist()
+    lists = lists_from(inputs, ctx.settings, only_available)
     members = ctx.read(tables.SEGMENT_MEMBERS).where(F.col("run_date") == F.lit(ctx.run_date))
     delivered = with_reasons(lists, items, features).join(
         members.select("user_id", "segment_id"), "user_id", "left"
@@ -48,7 +58,17 @@ def run(ctx: StageContext) -> None:
     heroes = hero_items(stored, training, members, settings.hero_items)
     ctx.write(tables.HERO_ITEMS, heroes.withColumn("run_date", night))
     named = ctx.stored(tables.HERO_ITEMS).where(F.col("run_date") == night)
-    ctx.write(tables.AUDIENCES, hero_audiences(stored, named).withColumn("run_date", night))
+    campaigns = campaign_night(ctx, briefs, inputs, excluded, members, only_available)
+    write_audiences(ctx, hero_audiences(stored, named), campaigns)
+
+
+def _sources(ctx: StageContext) -> dict[str, int]:
+    """Fingerprints of the files that briefs are made of."""
+    paths = {f"campaigns.{place}": path for place, path in enumerate(ctx.settings.campaigns.briefs)}
+    for brief in load_briefs(ctx.settings.campaigns.briefs):
+        if brief.exclude.clients_file is not None:
+            paths[f"campaign {brief.id}"] = brief.exclude.clients_file
+    return file_fingerprints(ctx.spark, paths)
 
 
 STAGE = Stage(
@@ -64,8 +84,17 @@ STAGE = Stage(
         tables.PROFILES,
         tables.INTEREST_MODEL,
         tables.INTEREST_PARAMETERS,
+        tables.SEGMENTS,
         tables.SEGMENT_MEMBERS,
     ),
-    writes=(tables.RECOMMENDATIONS, tables.RELATED_ITEMS, tables.HERO_ITEMS, tables.AUDIENCES),
+    writes=(
+        tables.RECOMMENDATIONS,
+        tables.RELATED_ITEMS,
+        tables.HERO_ITEMS,
+        tables.AUDIENCES,
+        tables.CAMPAIGNS,
+        tables.CAMPAIGN_OVERLAPS,
+    ),
     run=run,
+    sources=_sources,
 )

@@ -9,7 +9,7 @@ import pytest
 
 from isrf_pipeline import __version__
 from isrf_pipeline.cli import configuration
-from isrf_pipeline.cli.demo import moved_paths
+from isrf_pipeline.cli.demo import found_briefs, moved_paths
 from isrf_pipeline.cli.main import main
 from isrf_pipeline.config import load_settings
 
@@ -220,6 +220,17 @@ ingest:
         "/data/my demo/raw/orders.csv",
         "elsewhere/other.csv",
     ]
+
+
+def test_the_demos_briefs_are_those_of_the_working_folder_else_those_beside_the_package(folder: Path) -> None:
+    (folder / "demo.yaml").write_text(
+        "lake:\n  root: lake\ncampaigns:\n  briefs: conf/campaigns\n", encoding="utf-8"
+    )
+    settings = load_settings("demo.yaml").settings
+    beside = load_settings("demo.yaml", found_briefs(settings)).settings
+    assert beside.campaigns.briefs == [str(Path(__file__).parents[2] / "conf" / "campaigns")]
+    (folder / "conf" / "campaigns").mkdir(parents=True)
+    assert found_briefs(settings) == []
 
 
 def test_the_command_line_needs_no_heavy_package() -> None:

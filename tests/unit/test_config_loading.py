@@ -127,7 +127,7 @@ def test_a_header_without_keys_is_no_value(tmp_path: Path) -> None:
         (SOURCES.replace("wishlist", "hearted"), (), "event type 'hearted' of source 'hearts' has no weight"),
         ("spark: {}\n", (), "key lake: Field required"),
         ("lake: {root: ''}\n", (), "key lake.root"),
-        ("- a\n", (), "must hold a mapping of sections"),
+        ("- a\n", (), "must hold a mapping of keys to values"),
         ("lake: [\n", (), "is not valid YAML at line 2"),
         (
             MINIMAL + "lake:\n  root: other\n",

@@ -13,6 +13,7 @@ import pytest
 from isrf_pipeline.report.charts import line_chart, link_curves
 from isrf_pipeline.report.figures import (
     AnswerFigure,
+    CampaignFigure,
     ChosenModel,
     ClientExample,
     ClientRecommendation,
@@ -25,6 +26,7 @@ from isrf_pipeline.report.figures import (
     ModelScore,
     NamedCount,
     NightFigure,
+    OverlapFigure,
     QuarantineFigure,
     ReasoningFigures,
     ReportFigures,
@@ -107,6 +109,21 @@ def full_figures(text: str = "Silk scarf") -> ReportFigures:
         segmented_clients=38,
         segments=(SegmentFigure("s", text, text, 20, (text,), "kept", 18, (text,), (text, text)),),
         heroes=(HeroFigure("x", text, text, 2, 12, 3.25),),
+        campaigns=(
+            CampaignFigure(
+                text,
+                text,
+                "items",
+                None,
+                False,
+                200,
+                150,
+                14,
+                (NamedCount("no_consent", 60),),
+                (OverlapFigure(text, 30, 0.2),),
+            ),
+            CampaignFigure("second", text, "theme", text, True, 100, 0, 0),
+        ),
         examples=(example,),
     )
 
@@ -276,6 +293,15 @@ def test_the_headline_counts_and_compares() -> None:
     )
     assert worse is not None and "with Popularity more do" in worse
     assert accuracy_sentence(replace(figures, scores=())) is None
+
+
+def test_campaigns_say_who_was_found_held_out_left_out_and_shared() -> None:
+    page = render_report(full_figures()).split('<section id="campaigns"')[1].split("</section>")[0]
+    first, second = page.split("<tbody>")[1].split("</tr>")[:2]
+    assert re.findall(r'class="num">([^<]+)<', first) == ["200", "150", "14"]
+    assert "no consent 60" in first and "30 (20\u202f%)" in first
+    assert "by theme · skipped · <bdi>Silk scarf</bdi>" in second
+    assert 'id="campaigns"' not in render_report(replace(full_figures(), campaigns=()))
 
 
 def test_a_failed_stage_is_called_out() -> None:
