@@ -41,7 +41,7 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ("", "isrf: needs a command; the commands are doctor, demo, run, nightly, plan, status"),
+        ("", "isrf: needs a command; the commands are doctor, demo, run, nightly, backfill, plan, status"),
         ("nigtly", "isrf nigtly: is not a command; did you mean 'nightly'."),
         ("qqqq", "isrf qqqq: is not a command; choose among doctor, demo,"),
         ("config", "isrf config: needs a command; the commands are show, describe."),
