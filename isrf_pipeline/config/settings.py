@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from isrf_pipeline.config.export_settings import ExportSettings
 from isrf_pipeline.config.generator_settings import GeneratorSettings
 from isrf_pipeline.config.ingest_settings import (
     ClientColumns,
@@ -372,17 +373,6 @@ class EvaluationSettings(Section):
     min_client_coverage: float = Field(
         default=0.9, ge=0, le=1, description="Gate: share of clients that must get a list, else exit code 4."
     )
-
-
-class ExportSettings(Section):
-    """Files for CRM and BI."""
-
-    directory: str | None = Field(default=None, description="Where files go; None is <lake root>/exports.")
-    crm_recommendations: int = Field(default=3, ge=1, le=20, description="Recommendations in one CRM row.")
-    require_consent: bool = Field(
-        default=True, description="Only clients with marketing consent reach CRM files."
-    )
-    example_clients: int = Field(default=6, ge=1, le=50, description="Client examples in the report.")
 
 
 class Settings(Section):

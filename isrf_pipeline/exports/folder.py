@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from isrf_pipeline.config import Settings
 from isrf_pipeline.errors import ConfigurationError, EnvironmentMismatchError
+from isrf_pipeline.exports.manifest import MANIFEST_NAME, describe_file
+
+#: Beside the nights' folders: which of them is the newest.
+LATEST_NAME = "latest.json"
+_NIGHT_NAME = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def export_folder(settings: Settings, run_date: datetime.date) -> Path:
@@ -68,3 +75,35 @@ def replaced_folder(final: Path) -> Iterator[Path]:
         final.rename(previous)
     staging.rename(final)
     shutil.rmtree(previous, ignore_errors=True)
+
+
+def point_to_latest(root: Path) -> Path | None:
+    """Let ``latest.json`` in ``root`` name the newest night that has a manifest, in one step.
+
+    Readers see the old file or the new one. It holds run_date, folder, and path and SHA-256 of the manifest.
+
+    Returns
+    -------
+    Path or None
+        The file; None where there is no such night, and then no file either.
+    """
+    latest = root / LATEST_NAME
+    nights = [
+        path
+        for path in root.iterdir()
+        if _NIGHT_NAME.fullmatch(path.name) and (path / MANIFEST_NAME).is_file()
+    ]
+    if not nights:
+        latest.unlink(missing_ok=True)
+        return None
+    newest = max(nights, key=lambda path: path.name)
+    manifest = describe_file(root, newest / MANIFEST_NAME, rows=None)
+    content = {
+        "run_date": newest.name,
+        "folder": newest.name,
+        "manifest": {"path": manifest.path, "sha256": manifest.sha256},
+    }
+    partial = latest.with_name(f".{LATEST_NAME}.partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.replace(latest)
+    return latest

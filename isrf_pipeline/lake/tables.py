@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isrf_pipeline.lake.bi_tables import STAR_TABLES
 from isrf_pipeline.lake.schema import Column, Table
 
 
@@ -443,5 +444,6 @@ ALL_TABLES: dict[str, Table] = {
         RUNS,
         LEASE,
         METRICS,
+        *STAR_TABLES,
     )
 }

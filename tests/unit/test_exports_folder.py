@@ -11,7 +11,7 @@ import pytest
 
 from isrf_pipeline.config import Settings
 from isrf_pipeline.errors import ConfigurationError, EnvironmentMismatchError
-from isrf_pipeline.exports import export_folder, replaced_folder, write_manifest
+from isrf_pipeline.exports import export_folder, point_to_latest, replaced_folder, write_manifest
 from isrf_pipeline.exports.manifest import describe_file
 
 NIGHT = datetime.date(2026, 3, 9)
@@ -99,3 +99,26 @@ def test_the_manifest_names_every_file_with_rows_and_hash(tmp_path: Path) -> Non
     }
     assert write_manifest(tmp_path, NIGHT, reversed(files)).read_bytes() == first
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_latest_names_the_newest_night_that_is_whole(tmp_path: Path) -> None:
+    for name in ("2026-03-08", "2026-03-09", "2026-03-10", ".2026-03-11.writing", "2026-03-12.old"):
+        (tmp_path / name).mkdir()
+        if name != "2026-03-10":
+            write_manifest(tmp_path / name, NIGHT, [])
+    latest = point_to_latest(tmp_path)
+    assert latest == tmp_path / "latest.json"
+    manifest = (tmp_path / "2026-03-09" / "manifest.json").read_bytes()
+    assert json.loads(latest.read_bytes()) == {
+        "run_date": "2026-03-09",
+        "folder": "2026-03-09",
+        "manifest": {"path": "2026-03-09/manifest.json", "sha256": hashlib.sha256(manifest).hexdigest()},
+    }
+    assert not list(tmp_path.glob("*.partial")) and not list(tmp_path.glob(".*.partial"))
+
+
+def test_without_a_whole_night_there_is_no_latest(tmp_path: Path) -> None:
+    (tmp_path / "2026-03-09").mkdir()
+    (tmp_path / "latest.json").write_text("{}")
+    assert point_to_latest(tmp_path) is None
+    assert not (tmp_path / "latest.json").exists()
