@@ -59,15 +59,20 @@ def write_star(star: list[tuple[Table, DataFrame]], folder: Path) -> list[Export
     folder
         Existing folder that driver and executors both see.
     """
-    return [
-        file
-        for files in run_together(*[functools.partial(_write_table, *table, folder) for table in star])
-        for file in files
+    from pyspark.sql import functions as F
+
+    # One action counts them all: most are small, and each action costs more than their rows.
+    counts = [rows.agg(F.lit(table.name).alias("name"), F.count("*").alias("rows")) for table, rows in star]
+    union = functools.reduce(lambda some, others: some.union(others), counts)
+    counted = {row["name"]: row["rows"] for row in union.collect()}
+    actions = [
+        functools.partial(_write_table, table, rows, counted[table.name], folder) for table, rows in star
     ]
+    return [file for files in run_together(*actions) for file in files]
 
 
-def _write_table(table: Table, rows: DataFrame, folder: Path) -> list[ExportedFile]:
+def _write_table(table: Table, rows: DataFrame, count: int, folder: Path) -> list[ExportedFile]:
     name = f"{STAR_FOLDER}/{table.name.split('.')[1]}"
-    files = max(1, -(-rows.count() // ROWS_PER_PARQUET_FILE))
+    files = max(1, -(-count // ROWS_PER_PARQUET_FILE))
     spread_by = next((key for key in table.key if key != "run_date"), "run_date")
     return write_parquet_folder(rows, folder, name, spread_by, table.key, files)

@@ -28,6 +28,7 @@ from isrf_pipeline.report.figures import (
     QuarantineFigure,
     RoundFigure,
 )
+from isrf_pipeline.stages import export
 from isrf_pipeline.stages.context import StageContext
 from isrf_pipeline.stages.export import STAGE
 
@@ -165,12 +166,12 @@ def rows() -> list[tuple[Table, list[tuple[Any, ...]]]]:
     ]  # fmt: skip
 
 
-def context(spark: SparkSession, root: Path, run_id: str = "r3") -> StageContext:
+def context(spark: SparkSession, root: Path, run_id: str = "r3", **exporting: object) -> StageContext:
     settings = Settings.model_validate(
         {
             "environment": "test",
             "lake": {"root": str(root)},
-            "export": {"crm_recommendations": 2, "example_clients": 3},
+            "export": {"crm_recommendations": 2, "example_clients": 3, **exporting},
         }
     )
     return StageContext(spark, settings, Lake(spark, settings.lake), NIGHT, run_id)
@@ -286,9 +287,10 @@ def test_the_star_lies_beside_them_and_in_the_lake(
 
 
 def test_an_older_night_adds_its_facts_and_leaves_the_newest_clients(
-    spark: SparkSession, lake_folder: Path, exported: Path
+    spark: SparkSession, lake_folder: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ctx = context(spark, lake_folder)
+    monkeypatch.setattr(export, "write_report", lambda ctx, path: path.touch())
+    ctx = context(spark, lake_folder, profiles=[], bi=["delta"])
     ctx.run_date = BEFORE
     STAGE.run(ctx)
     nights = {row["run_date"] for row in ctx.lake.read(bi_tables.DIM_NIGHT).collect()}
@@ -296,9 +298,13 @@ def test_an_older_night_adds_its_facts_and_leaves_the_newest_clients(
     facts = ctx.lake.read(bi_tables.FACT_RECOMMENDATION).groupBy("run_date").count().collect()
     assert {row["run_date"]: row["count"] for row in facts} == {BEFORE: 2, NIGHT: 5}
     assert {row["as_of"] for row in ctx.lake.read(bi_tables.DIM_CLIENT).collect()} == {NIGHT}
-    # Its own files know the client whom only that night knew, and what is newest stays newest.
-    old = parquet.read_table(exported.parent / "2026-03-08" / "bi" / "dim_client").to_pylist()
-    assert {row["user_id"] for row in old} == {"u1", "u2", "u3", "u4", "u5", "u9"}
+    assert {path.name for path in (exported.parent / "2026-03-08").iterdir()} == {
+        "audiences.csv",
+        "manifest.json",
+        "rejected_rows.csv",
+        "report.html",
+    }
+    # What is newest stays newest.
     assert json.loads((exported.parent / "latest.json").read_bytes())["run_date"] == "2026-03-09"
 
 
