@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 
 from isrf_pipeline.cli.parser import CommandGroup, add_settings_arguments
 from isrf_pipeline.config import load_settings
+from isrf_pipeline.errors import ConfigurationError
+from isrf_pipeline.exports import export_folder, point_to_current
 from isrf_pipeline.publication.publishing import roll_back
 from isrf_pipeline.publication.record import current_night
 from isrf_pipeline.run.execution import held_lake
@@ -27,10 +30,14 @@ def run_rollback(arguments: argparse.Namespace) -> int:
     """Roll back."""
     night = parse_run_date(arguments.run_date)
     run_id = new_run_id(night)
-    with held_lake(
-        load_settings(arguments.conf_file, arguments.set), run_id, f"goes back to the night {night}"
-    ) as lake:
+    effective = load_settings(arguments.conf_file, arguments.set)
+    with held_lake(effective, run_id, f"goes back to the night {night}") as lake:
         before = current_night(lake)
         roll_back(lake, night, run_id)
+        with contextlib.suppress(ConfigurationError):
+            # Exports that cannot be written to where the lake is were not written there either.
+            exports = export_folder(effective.settings, night).parent
+            if exports.is_dir():
+                point_to_current(exports, night)
     say(f"consumers see the night {night} again" + (f", in place of {before}" if before else ""))
     return 0

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from isrf_pipeline.config.campaign_settings import CampaignSettings
+from isrf_pipeline.config.export_settings import ExportSettings
 from isrf_pipeline.config.gate_settings import GateSettings
 from isrf_pipeline.config.generator_settings import GeneratorSettings
 from isrf_pipeline.config.ingest_settings import (
@@ -390,17 +391,6 @@ class EvaluationSettings(Section):
     implicit_als: ImplicitAlsSettings = ImplicitAlsSettings()
     ease: EaseSettings = EaseSettings()
     sasrec: SasRecSettings = SasRecSettings()
-
-
-class ExportSettings(Section):
-    """Files for CRM and BI."""
-
-    directory: str | None = Field(default=None, description="Where files go; None is <lake root>/exports.")
-    crm_recommendations: int = Field(default=3, ge=1, le=20, description="Recommendations in one CRM row.")
-    require_consent: bool = Field(
-        default=True, description="Only clients with marketing consent reach CRM files."
-    )
-    example_clients: int = Field(default=6, ge=1, le=50, description="Client examples in the report.")
 
 
 class Settings(Section):

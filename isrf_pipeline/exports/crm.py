@@ -1,19 +1,14 @@
-"""The rows of the CRM file: one client a row, a few recommendations side by side."""
+"""The rows of the files for CRM: clients with their lists, and campaign audiences; consent decides who is in them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-
-#: Line ends and other control characters: one record must stay one line in whatever reads the file.
-_CONTROL_CHARACTERS = r"[\x00-\x1f\x7f\u0085\u2028\u2029]+"
-#: What a spreadsheet takes for a formula, the full-width forms of some Asian locales included.
-_FORMULA_START = r"^[\s\u00a0\u3000\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]"
+    from pyspark.sql import DataFrame
 
 
-def crm_rows(
+def client_lists(
     recommendations: DataFrame,
     items: DataFrame,
     segments: DataFrame,
@@ -41,40 +36,59 @@ def crm_rows(
     Returns
     -------
     DataFrame
-        user_id, segment_id, segment_name, rec_1_item_id, rec_1_title, rec_1_reason, ... up to ``count``. All are
-        text, never null, on one line and safe to open in a spreadsheet.
+        run_date, user_id, segment_id, segment_name, listed (array of structs rank, item_id, title, reason, score,
+        explicit_share, implicit_share, because_items; best first, at most ``count``). An item without a title has
+        its identifier as title.
     """
     from pyspark.sql import functions as F
 
     listed = recommendations.where(F.col("rank") <= count)
     if require_consent:
-        listed = listed.join(clients.where("consent").select("user_id"), "user_id", "left_semi")
+        listed = listed.join(_consenting(clients), "user_id", "left_semi")
     titles = items.select("item_id", F.coalesce("title", "item_id").alias("title"))
-    one_client = (
+    entry = F.struct(
+        "rank", "item_id", "title", "reason", "score", "explicit_share", "implicit_share", "because_items"
+    )
+    return (
         listed.join(titles, "item_id", "left")
-        .groupBy("user_id")
+        .groupBy("run_date", "user_id")
         .agg(
             F.max("segment_id").alias("segment_id"),
-            F.sort_array(F.collect_list(F.struct("rank", "item_id", "title", "reason"))).alias("listed"),
+            F.sort_array(F.collect_list(entry)).alias("listed"),
         )
         .join(segments.select("segment_id", F.col("name").alias("segment_name")), "segment_id", "left")
+        .select("run_date", "user_id", "segment_id", "segment_name", "listed")
     )
-    columns = [safe_cell(F.col(name)).alias(name) for name in ("user_id", "segment_id", "segment_name")]
-    for place in range(count):
-        for field in ("item_id", "title", "reason"):
-            value = F.get("listed", F.lit(place)).getField(field)
-            columns.append(safe_cell(value).alias(f"rec_{place + 1}_{field}"))
-    return one_client.select(*columns)
 
 
-def safe_cell(value: Column) -> Column:
-    """Text of ``value`` that stays on one line and that no spreadsheet executes.
+def audience_rows(audiences: DataFrame, clients: DataFrame, require_consent: bool) -> DataFrame:
+    """One row for each client that a campaign may write to.
 
-    Titles come from whoever keeps the catalogue. A cell that begins with ``=``, ``+``, ``-`` or ``@``, whatever
-    white space stands before it, gets an apostrophe in front, which spreadsheets read as "this is text". Null
-    becomes an empty cell.
+    Parameters
+    ----------
+    audiences
+        One night's gold.audiences. Clients of its column ``holdout`` are left out, where it has one; so is
+        ``reason`` taken over.
+    clients
+        silver.clients, for marketing consent.
+    require_consent
+        Whether clients without marketing consent are left out.
+
+    Returns
+    -------
+    DataFrame
+        campaign_id, user_id, rank, score, reason (null where the table has none).
     """
     from pyspark.sql import functions as F
 
-    flat = F.regexp_replace(F.coalesce(value.cast("string"), F.lit("")), _CONTROL_CHARACTERS, " ")
-    return F.when(flat.rlike(_FORMULA_START), F.concat(F.lit("'"), flat)).otherwise(flat)
+    rows = audiences
+    if "holdout" in rows.columns:
+        rows = rows.where(~F.coalesce("holdout", F.lit(False)))
+    if require_consent:
+        rows = rows.join(_consenting(clients), "user_id", "left_semi")
+    reason = F.col("reason") if "reason" in rows.columns else F.lit(None).cast("string")
+    return rows.select("campaign_id", "user_id", "rank", "score", reason.alias("reason"))
+
+
+def _consenting(clients: DataFrame) -> DataFrame:
+    return clients.where("consent").select("user_id")

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from isrf_pipeline.config import Settings
 from isrf_pipeline.errors import ConfigurationError, EnvironmentMismatchError
+from isrf_pipeline.exports.manifest import MANIFEST_NAME, describe_file
+
+#: Beside the nights' folders: which of them is the newest.
+LATEST_NAME = "latest.json"
 
 
 def export_folder(settings: Settings, run_date: datetime.date) -> Path:
@@ -68,3 +73,37 @@ def replaced_folder(final: Path) -> Iterator[Path]:
         final.rename(previous)
     staging.rename(final)
     shutil.rmtree(previous, ignore_errors=True)
+
+
+def point_to_current(root: Path, night: datetime.date | None) -> Path | None:
+    """Let ``latest.json`` in ``root`` name a night, in one step.
+
+    Readers see the old file or the new one. It holds run_date, folder, and path and SHA-256 of the manifest.
+
+    Parameters
+    ----------
+    root
+        Folder of all nights' folders.
+    night
+        The night that consumers are to see; None where none is published.
+
+    Returns
+    -------
+    Path or None
+        The file; None where that night has no manifest here, and then no file either.
+    """
+    latest = root / LATEST_NAME
+    folder = root / str(night)
+    if not (folder / MANIFEST_NAME).is_file():
+        latest.unlink(missing_ok=True)
+        return None
+    manifest = describe_file(root, folder / MANIFEST_NAME, rows=None)
+    content = {
+        "run_date": folder.name,
+        "folder": folder.name,
+        "manifest": {"path": manifest.path, "sha256": manifest.sha256},
+    }
+    partial = latest.with_name(f".{LATEST_NAME}.partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.replace(latest)
+    return latest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isrf_pipeline.lake.bi_tables import STAR_TABLES
 from isrf_pipeline.lake.schema import Column, Table
 
 
@@ -584,6 +585,7 @@ ALL_TABLES: dict[str, Table] = {
         GATES,
         LEASE,
         METRICS,
+        *STAR_TABLES,
     )
 }
 

@@ -37,7 +37,7 @@ def is_fresh(stage: Stage, ctx: StageContext, run: RunIdentity) -> bool:
         return False
     if (last["config_hash"], last["code_version"]) != (run.config_hash, run.code_version):
         return False
-    declared = {**tables.ALL_TABLES, **tables.WAITING}
+    declared = {**tables.ALL_TABLES, **tables.WAITING, **{table.name: table for table in stage.writes}}
     read = {name: version for name, version in last["input_versions"].items() if name not in _NO_INPUT}
     sources = {name: version for name, version in read.items() if name not in declared}
     if sources != (stage.sources(ctx) if stage.sources is not None else {}):

@@ -14,9 +14,8 @@ from pyarrow import parquet
 
 from isrf_pipeline.config import Settings
 from isrf_pipeline.errors import InputRefusedError
-from isrf_pipeline.exports import crm_rows, write_csv_file, write_parquet_folder
-from isrf_pipeline.exports.crm import safe_cell
-from isrf_pipeline.lake import Lake, Table, tables
+from isrf_pipeline.exports import write_parquet_folder
+from isrf_pipeline.lake import Lake, Table, bi_tables, tables
 from isrf_pipeline.report import ReportFigures, gather_figures, render_report
 from isrf_pipeline.report.clients import chosen_clients
 from isrf_pipeline.report.figures import (
@@ -29,6 +28,7 @@ from isrf_pipeline.report.figures import (
     QuarantineFigure,
     RoundFigure,
 )
+from isrf_pipeline.stages import export
 from isrf_pipeline.stages.context import StageContext
 from isrf_pipeline.stages.export import STAGE
 
@@ -39,6 +39,18 @@ pytestmark = pytest.mark.spark
 
 NIGHT = datetime.date(2026, 3, 9)
 BEFORE = datetime.date(2026, 3, 8)
+#: Rows of the star schema: clients u1 to u5, articles i1 to i4 and the unknown i9, this night's facts.
+STAR_ROWS = {
+    "dim_client": 5,
+    "dim_item": 5,
+    "dim_segment": 2,
+    "fact_recommendation": 5,
+    "fact_segment_membership": 3,
+    "fact_hero_item": 2,
+    "fact_related_item": 2,
+    "fact_audience": 3,
+    "dim_night": 1,
+}
 HOSTILE_TITLE = "<script>alert('x')</script>"
 
 
@@ -124,6 +136,17 @@ def rows() -> list[tuple[Table, list[tuple[Any, ...]]]]:
         ]),
         (tables.USER_FEATURES, [("u1", "Loves leather.", "llm", None, vector), ("u2", None, "history", None, None)]),
         (tables.INTEREST_MODEL, [(NIGHT, 2, 0.1, 0.2, 0.0, 0.7, 1.0, 0.3, 0.6, "ranker", 0.08)]),
+        (tables.SEGMENT_MEMBERS, [(NIGHT, "s1", "u1", 0.5), (NIGHT, "s1", "u2", 1.0), (NIGHT, "s2", "u3", 1.0)]),
+        (tables.RELATED_ITEMS, [
+            (NIGHT, "i1", 1, "i2", 2.0, "followed_by"),
+            (NIGHT, "i1", 2, "i9", 1.0, "followed_by"),
+        ]),
+        (tables.AUDIENCES, [
+            (NIGHT, "hero:i1", "u4", 2, 0.5),
+            (NIGHT, "hero:i1", "u2", 1, 1.0),
+            (NIGHT, "hero:i1", "u3", 3, 0.25),
+            (BEFORE, "hero:i1", "u1", 1, 1.0),
+        ]),
         (tables.HERO_ITEMS, [(NIGHT, "i4", 2, 1, 5, 1.5), (NIGHT, "i1", 1, 2, 12, 3.25)]),
         (tables.PUBLICATIONS, [(1, NIGHT, "r1", at(9, 4), "published", {})]),
         (tables.RUNS, [
@@ -144,12 +167,12 @@ def rows() -> list[tuple[Table, list[tuple[Any, ...]]]]:
     ]  # fmt: skip
 
 
-def context(spark: SparkSession, root: Path, run_id: str = "r3") -> StageContext:
+def context(spark: SparkSession, root: Path, run_id: str = "r3", **exporting: object) -> StageContext:
     settings = Settings.model_validate(
         {
             "environment": "test",
             "lake": {"root": str(root)},
-            "export": {"crm_recommendations": 2, "example_clients": 3},
+            "export": {"crm_recommendations": 2, "example_clients": 3, **exporting},
         }
     )
     return StageContext(spark, settings, Lake(spark, settings.lake), NIGHT, run_id, published=True)
@@ -161,7 +184,8 @@ def lake_folder(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
     lake = context(spark, root).lake
     for table, content in rows():
         # One commit a table; Lake.overwrite would add constraints, which are not what is tested here.
-        frame = spark.createDataFrame(content, table.ddl()).coalesce(1)
+        whole = [(*row, *[None] * (len(table.columns) - len(row))) for row in content]
+        frame = spark.createDataFrame(whole, table.ddl()).coalesce(1)
         frame.write.format("delta").save(lake.path(table))
     return root
 
@@ -171,7 +195,8 @@ def exported(spark: SparkSession, lake_folder: Path) -> Path:
     """The night's folder after the stage ran once."""
     ctx = context(spark, lake_folder)
     STAGE.run(ctx)
-    assert ctx.counters.rows_out == 3 + 5
+    # Lists as CSV and as JSON lines, audiences, no rejected row; the star as Delta and as Parquet.
+    assert ctx.counters.rows_out == 3 + 3 + 2 + 0 + 2 * sum(STAR_ROWS.values())
     return lake_folder / "exports" / "2026-03-09"
 
 
@@ -202,21 +227,86 @@ def test_the_crm_file_is_rfc_4180_to_the_byte(exported: Path) -> None:
     assert '"u4","","","i1","Calf bag ""Étrier"", small","Goes with i1.","","",""\r\n'.encode() in content
 
 
-def test_the_bi_folder_joins_items_and_segments_of_the_night(exported: Path) -> None:
-    folder = exported / "bi_recommendations.parquet"
-    table = parquet.read_table(folder).to_pylist()
-    assert [(row["user_id"], row["rank"]) for row in table] == [
-        ("u1", 1),
-        ("u2", 1),
-        ("u2", 2),
-        ("u3", 1),
-        ("u4", 1),
+def test_the_json_lines_hold_the_same_clients_with_their_lists_as_they_are(exported: Path) -> None:
+    content = (exported / "crm_recommendations.jsonl").read_bytes()
+    assert content.endswith(b"}\n") and b"\r" not in content
+    lists = [json.loads(line) for line in content.splitlines()]
+    assert [row["user_id"] for row in lists] == ["u1", "u2", "u4"]
+    assert lists[1] == {
+        "run_date": "2026-03-09",
+        "user_id": "u2",
+        "segment_id": "s1",
+        "segment_name": "Leather, quiet",
+        "recommendations": [
+            {
+                "rank": 1,
+                "item_id": "i3",
+                "title": "=1+1\r\nsecond line",
+                "reason": "Goes with i3.",
+                "score": 1.0,
+                "explicit_share": 0.75,
+                "implicit_share": 0.25,
+                "because_items": ["i1"],
+            },
+            {
+                "rank": 2,
+                "item_id": "i2",
+                "title": HOSTILE_TITLE,
+                "reason": "Goes with i2.",
+                "score": 0.5,
+                "explicit_share": 0.0,
+                "implicit_share": 1.0,
+                "because_items": [],
+            },
+        ],
+    }
+    assert (lists[2]["segment_id"], lists[2]["segment_name"]) == (None, None)
+
+
+def test_audiences_hold_the_consenting_clients_of_the_night(exported: Path) -> None:
+    assert (exported / "audiences.csv").read_text(encoding="utf-8").splitlines() == [
+        '"campaign_id","user_id","rank","score","reason"',
+        '"hero:i1","u2",1,1.0,""',
+        '"hero:i1","u4",2,0.5,""',
     ]
-    first = table[0]
-    assert (first["run_date"], first["title"], first["brand"]) == (NIGHT, HOSTILE_TITLE, "Aurèle")
-    assert first["categories"] == ["scarves", "all"] and first["because_items"] == ["i1", "i4"]
-    assert [row["segment_name"] for row in table] == ["Leather, quiet"] * 3 + ["=HYPERLINK()", None]
-    assert [path.name for path in sorted(folder.iterdir())] == ["part-00000.parquet"]
+
+
+def test_the_star_lies_beside_them_and_in_the_lake(
+    spark: SparkSession, lake_folder: Path, exported: Path
+) -> None:
+    lake = context(spark, lake_folder).lake
+    for table in bi_tables.STAR_TABLES:
+        name = table.name.removeprefix("bi.")
+        folder = exported / "bi" / name
+        assert [path.name for path in folder.iterdir()] == ["part-00000.parquet"]
+        assert parquet.read_metadata(folder / "part-00000.parquet").num_rows == STAR_ROWS[name]
+        stored = lake.read(table)
+        assert stored.count() == STAR_ROWS[name]
+        assert {field.name: field.metadata["comment"] for field in stored.schema.fields} == {
+            column.name: column.comment for column in table.columns
+        }
+
+
+def test_an_older_night_adds_its_facts_and_leaves_the_newest_clients(
+    spark: SparkSession, lake_folder: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "write_report", lambda ctx, path: path.touch())
+    ctx = context(spark, lake_folder, profiles=[], bi=["delta"])
+    ctx.run_date = BEFORE
+    STAGE.run(ctx)
+    nights = {row["run_date"] for row in ctx.lake.read(bi_tables.DIM_NIGHT).collect()}
+    assert nights == {BEFORE, NIGHT}
+    facts = ctx.lake.read(bi_tables.FACT_RECOMMENDATION).groupBy("run_date").count().collect()
+    assert {row["run_date"]: row["count"] for row in facts} == {BEFORE: 2, NIGHT: 5}
+    assert {row["as_of"] for row in ctx.lake.read(bi_tables.DIM_CLIENT).collect()} == {NIGHT}
+    assert {path.name for path in (exported.parent / "2026-03-08").iterdir()} == {
+        "audiences.csv",
+        "manifest.json",
+        "rejected_rows.csv",
+        "report.html",
+    }
+    # What is newest stays newest.
+    assert json.loads((exported.parent / "latest.json").read_bytes())["run_date"] == "2026-03-09"
 
 
 def test_the_manifest_is_true_and_nothing_else_lies_about(exported: Path) -> None:
@@ -229,8 +319,13 @@ def test_the_manifest_is_true_and_nothing_else_lies_about(exported: Path) -> Non
         content = (exported / name).read_bytes()
         assert entry["sha256"] == hashlib.sha256(content).hexdigest() and entry["bytes"] == len(content)
     assert listed["crm_recommendations.csv"]["rows"] == 3
-    assert listed["bi_recommendations.parquet/part-00000.parquet"]["rows"] == 5
-    assert [path.name for path in exported.parent.iterdir()] == ["2026-03-09"]
+    assert listed["bi/fact_recommendation/part-00000.parquet"]["rows"] == 5
+    assert {"audiences.csv", "rejected_rows.csv", "report.html"} < set(listed)
+    names = {path.name for path in exported.parent.iterdir()}
+    assert names - {"2026-03-08"} == {"2026-03-09", "latest.json"}
+    latest = json.loads((exported.parent / "latest.json").read_bytes())
+    digest = hashlib.sha256((exported / "manifest.json").read_bytes()).hexdigest()
+    assert latest["manifest"] == {"path": "2026-03-09/manifest.json", "sha256": digest}
 
 
 def test_the_report_shows_the_night_and_escapes_the_catalogue(exported: Path) -> None:
@@ -254,45 +349,7 @@ def test_a_night_that_is_not_published_leaves_no_file(spark: SparkSession, tmp_p
     assert not (tmp_path / "lake").exists()
 
 
-def test_consent_is_required_only_where_it_is_asked_for(spark: SparkSession, lake_folder: Path) -> None:
-    lake = context(spark, lake_folder).lake
-    night = lake.read(tables.RECOMMENDATIONS).where("run_date = '2026-03-09'")
-    segments = lake.read(tables.SEGMENTS).where("run_date = '2026-03-09'")
-    items, clients = lake.read(tables.ITEMS), lake.read(tables.CLIENTS)
-    found = {
-        (consent, row["user_id"]): row["segment_name"]
-        for consent in (True, False)
-        for row in crm_rows(night, items, segments, clients, 1, require_consent=consent).collect()
-    }
-    assert {user for consent, user in found if consent} == {"u1", "u2", "u4"}
-    assert {user for consent, user in found if not consent} == {"u1", "u2", "u3", "u4"}
-    assert found[False, "u3"] == "'=HYPERLINK()"
-
-
-def test_no_cell_is_a_formula(spark: SparkSession) -> None:
-    cells = {
-        "=1+1": "'=1+1",
-        "+49 30": "'+49 30",
-        "-20 %": "'-20 %",
-        "@SUM(A1)": "'@SUM(A1)",
-        "\t=1": "' =1",
-        "\r=1": "' =1",
-        "  =1": "'  =1",
-        "\u00a0=1": "'\u00a0=1",
-        "\uff1d1": "'\uff1d1",
-        "\tplain": " plain",
-        "a=b": "a=b",
-        "two\r\nlines\u2028here": "two lines here",
-        'quote "x", comma': 'quote "x", comma',
-        "": "",
-        None: "",
-    }
-    frame = spark.createDataFrame([(cell,) for cell in cells], "cell string")
-    found = {row["cell"]: row["safe"] for row in frame.withColumn("safe", safe_cell(frame["cell"])).collect()}
-    assert found == cells
-
-
-def test_files_do_not_depend_on_partitions_or_order_of_rows(spark: SparkSession, tmp_path: Path) -> None:
+def test_parquet_does_not_depend_on_partitions_or_order_of_rows(spark: SparkSession, tmp_path: Path) -> None:
     content = [(f"u{number:03d}", rank, f"x{number}") for number in range(60) for rank in (1, 2)]
     contents = []
     for place, (given, partitions) in enumerate(((content, 1), (content[::-1], 5))):
@@ -301,22 +358,18 @@ def test_files_do_not_depend_on_partitions_or_order_of_rows(spark: SparkSession,
         frame = spark.createDataFrame(given, "user_id string, rank int, item_id string").repartition(
             partitions
         )
-        files = write_parquet_folder(frame, folder, "bi.parquet", "user_id", ("user_id", "rank"), files=3)
-        one = frame.where("rank = 1").selectExpr("user_id", "item_id")
-        files.append(write_csv_file(one, folder, "crm.csv", order="user_id"))
-        contents.append(files)
+        contents.append(
+            write_parquet_folder(frame, folder, "bi/facts", "user_id", ("user_id", "rank"), files=3)
+        )
     assert contents[0] == contents[1]
-    assert sum(file.rows or 0 for file in contents[0] if file.path.endswith(".parquet")) == 120
-    assert len(contents[0]) == 3 + 1 and contents[0][-1].rows == 60
+    assert sum(file.rows or 0 for file in contents[0]) == 120 and len(contents[0]) == 3
 
 
-def test_an_empty_table_still_gives_a_header_and_a_schema(spark: SparkSession, tmp_path: Path) -> None:
+def test_an_empty_parquet_folder_still_has_a_schema(spark: SparkSession, tmp_path: Path) -> None:
     empty = spark.createDataFrame([], "user_id string, rank int")
-    file = write_csv_file(empty, tmp_path, "crm.csv", order="user_id")
-    assert (file.rows, (tmp_path / "crm.csv").read_bytes()) == (0, b'"user_id","rank"\r\n')
-    (part,) = write_parquet_folder(empty, tmp_path, "bi.parquet", "user_id", ("user_id",))
+    (part,) = write_parquet_folder(empty, tmp_path, "bi/facts", "user_id", ("user_id",))
     assert part.rows == 0
-    assert parquet.read_table(tmp_path / "bi.parquet").column_names == ["user_id", "rank"]
+    assert parquet.read_table(tmp_path / "bi" / "facts").column_names == ["user_id", "rank"]
 
 
 def test_figures_count_this_night_only(figures: ReportFigures) -> None:

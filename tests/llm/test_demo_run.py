@@ -100,7 +100,7 @@ def test_the_command_ends_by_naming_report_and_exports(demo_run: DemoRun) -> Non
     report = Path(lines[-1].removeprefix("report: "))
     assert (demo_run.root / report).is_file()
     assert "crm_recommendations.csv" in demo_run.printed
-    assert "bi_recommendations.parquet" in demo_run.printed
+    assert "fact_recommendation" in demo_run.printed
 
 
 def test_no_personal_data_is_in_the_report_or_in_prompts(demo_run: DemoRun, demo_lake: Lake) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from isrf_pipeline.config import Settings
 from isrf_pipeline.errors import ConfigurationError, EnvironmentMismatchError
-from isrf_pipeline.exports import export_folder, replaced_folder, write_manifest
+from isrf_pipeline.exports import export_folder, point_to_current, replaced_folder, write_manifest
 from isrf_pipeline.exports.manifest import describe_file
 
 NIGHT = datetime.date(2026, 3, 9)
@@ -99,3 +99,30 @@ def test_the_manifest_names_every_file_with_rows_and_hash(tmp_path: Path) -> Non
     }
     assert write_manifest(tmp_path, NIGHT, reversed(files)).read_bytes() == first
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_latest_names_the_current_night(tmp_path: Path) -> None:
+    for name in ("2026-03-08", "2026-03-09"):
+        (tmp_path / name).mkdir()
+        write_manifest(tmp_path / name, NIGHT, [])
+    for day in (9, 8):
+        night = datetime.date(2026, 3, day)
+        latest = point_to_current(tmp_path, night)
+        assert latest == tmp_path / "latest.json"
+        manifest = (tmp_path / str(night) / "manifest.json").read_bytes()
+        assert json.loads(latest.read_bytes()) == {
+            "run_date": str(night),
+            "folder": str(night),
+            "manifest": {"path": f"{night}/manifest.json", "sha256": hashlib.sha256(manifest).hexdigest()},
+        }
+    assert not list(tmp_path.glob("*.partial")) and not list(tmp_path.glob(".*.partial"))
+
+
+@pytest.mark.parametrize("night", [None, datetime.date(2026, 3, 9)])
+def test_without_a_whole_current_night_there_is_no_latest(
+    tmp_path: Path, night: datetime.date | None
+) -> None:
+    (tmp_path / "2026-03-09").mkdir()
+    (tmp_path / "latest.json").write_text("{}")
+    assert point_to_current(tmp_path, night) is None
+    assert not (tmp_path / "latest.json").exists()
