@@ -39,6 +39,7 @@ from isrf_pipeline.config.reasoning_settings import (
     ReplaySettings,
     ServerSettings,
 )
+from isrf_pipeline.config.rules_settings import RulesSettings
 from isrf_pipeline.config.section import Section
 from isrf_pipeline.config.split_settings import SplitSettings
 
@@ -72,6 +73,7 @@ __all__ = [
     "RecommendSettings",
     "ReplaySettings",
     "ResearchSource",
+    "RulesSettings",
     "SasRecSettings",
     "Section",
     "SequenceSettings",
@@ -405,5 +407,15 @@ class Settings(Section):
     generator: GeneratorSettings = GeneratorSettings()
     ranker: RankerSettings = RankerSettings()
     recommend: RecommendSettings = RecommendSettings()
+    rules: RulesSettings = RulesSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     export: ExportSettings = ExportSettings()
+
+    @model_validator(mode="after")
+    def _quota_fits_the_list(self) -> Self:
+        asked, top_n = self.rules.new_arrivals.at_least, self.recommend.top_n
+        if asked > top_n:
+            raise ValueError(
+                f"rules.new_arrivals.at_least ({asked}) must not exceed recommend.top_n ({top_n})"
+            )
+        return self

@@ -19,6 +19,9 @@ from isrf_pipeline.interests.ranking import rank_items
 from isrf_pipeline.interests.reranking import Reranking
 from isrf_pipeline.interests.rounds import with_group
 from isrf_pipeline.lake import tables
+from isrf_pipeline.rules.clients import ClientRules, with_client_rules
+from isrf_pipeline.rules.items import load_item_rules
+from isrf_pipeline.rules.ranking import ListRules, rank_under_rules
 from isrf_pipeline.stages.context import StageContext
 
 if TYPE_CHECKING:
@@ -26,7 +29,12 @@ if TYPE_CHECKING:
 
 
 def ranked_lists(
-    ctx: StageContext, events: DataFrame, excluded: DataFrame, only_available: bool, day: int | None
+    ctx: StageContext,
+    events: DataFrame,
+    excluded: DataFrame,
+    only_available: bool,
+    day: int | None,
+    rules: ClientRules | None = None,
 ) -> DataFrame:
     """Rank items for every client of the lake from the given events.
 
@@ -43,11 +51,14 @@ def ranked_lists(
     day
         Day since 1970 that the lists are for: what sold later is not known. None: the day of each client's last event,
         as befits lists that are measured by the event which followed it.
+    rules
+        What the business rules know of the clients; None: the model's own lists.
 
     Returns
     -------
     DataFrame
-        See :func:`isrf_pipeline.interests.ranking.rank_items`.
+        See :func:`isrf_pipeline.interests.ranking.rank_items`, with rules
+        :func:`isrf_pipeline.rules.ranking.rank_under_rules`.
     """
     from pyspark.sql import functions as F
 
@@ -113,15 +124,36 @@ def ranked_lists(
             ctx.spark.sparkContext.broadcast(chosen.generator),
             model.available if only_available else None,
         )
+    inputs = with_group(everyone, group)
+    reranking = (
+        Reranking(chosen.ranker, settings.ranker, settings.optimize.scorers)
+        if chosen.ranker is not None
+        else None
+    )
+    if rules is not None:
+        declared = ListRules(
+            load_item_rules(ctx.read(tables.ITEMS), model, settings.rules),
+            settings.rules,
+            only_available,
+            settings.recommend.candidates,
+        )
+        return rank_under_rules(
+            with_client_rules(inputs, rules, codes),
+            shared,
+            ctx.spark.sparkContext.broadcast(declared),
+            chosen.weights,
+            settings.interaction_graph,
+            settings.optimize,
+            settings.recommend.top_n,
+            reranking,
+        )
     return rank_items(
-        with_group(everyone, group),
+        inputs,
         shared,
         chosen.weights,
         settings.interaction_graph,
         settings.optimize,
         settings.recommend.top_n,
         only_available,
-        Reranking(chosen.ranker, settings.ranker, settings.optimize.scorers)
-        if chosen.ranker is not None
-        else None,
+        reranking,
     )
