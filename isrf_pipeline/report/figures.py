@@ -6,6 +6,8 @@ import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from isrf_pipeline.report.rules import RulesFigures
+
 
 @dataclass(frozen=True)
 class NamedCount:
@@ -262,6 +264,7 @@ class ReportFigures:
     segmented_clients: int = 0
     segments: tuple[SegmentFigure, ...] = ()
     heroes: tuple[HeroFigure, ...] = ()
+    rules: RulesFigures = field(default_factory=RulesFigures)
     examples: tuple[ClientExample, ...] = ()
 
     @property

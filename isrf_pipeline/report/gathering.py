@@ -18,6 +18,7 @@ from isrf_pipeline.report.figures import (
 )
 from isrf_pipeline.report.measures import measure_tables, model_scores, optimization_rounds
 from isrf_pipeline.report.reasoning import reasoning_figures
+from isrf_pipeline.report.rules import rules_figures
 from isrf_pipeline.stages.context import StageContext
 from isrf_pipeline.stages.registry import STAGE_NAMES
 
@@ -89,6 +90,7 @@ def gather_figures(ctx: StageContext) -> ReportFigures:
         segment_count=totals[0],
         segmented_clients=totals[1],
         segments=_segments(segments),
+        rules=rules_figures(measured),
         heroes=_heroes(read(tables.HERO_ITEMS), items),
         examples=client_examples(read, ctx.settings.export.example_clients),
     )
