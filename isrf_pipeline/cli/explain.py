@@ -124,6 +124,8 @@ def _recommendation_lines(row: Row, titles: Mapping[str, str]) -> list[str]:
         f"     {row['reason']}",
         f"     score {row['score']:.4f}: {shares}",
     ]
+    if row["rules"]:
+        lines.append(f"     placed here by {', '.join(row['rules'])}, not by its score alone")
     return [*lines, f"     because of {because}"] if because else lines
 
 

@@ -42,6 +42,7 @@ from isrf_pipeline.config.reasoning_settings import (
     ReplaySettings,
     ServerSettings,
 )
+from isrf_pipeline.config.rules_settings import RulesSettings
 from isrf_pipeline.config.section import Section
 from isrf_pipeline.config.split_settings import SplitSettings
 
@@ -77,6 +78,7 @@ __all__ = [
     "RecommendSettings",
     "ReplaySettings",
     "ResearchSource",
+    "RulesSettings",
     "SasRecSettings",
     "Section",
     "SequenceSettings",
@@ -413,7 +415,17 @@ class Settings(Section):
     generator: GeneratorSettings = GeneratorSettings()
     ranker: RankerSettings = RankerSettings()
     recommend: RecommendSettings = RecommendSettings()
+    rules: RulesSettings = RulesSettings()
     campaigns: CampaignSettings = CampaignSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     gates: GateSettings = GateSettings()
     export: ExportSettings = ExportSettings()
+
+    @model_validator(mode="after")
+    def _quota_fits_the_list(self) -> Self:
+        asked, top_n = self.rules.new_arrivals.at_least, self.recommend.top_n
+        if asked > top_n:
+            raise ValueError(
+                f"rules.new_arrivals.at_least ({asked}) must not exceed recommend.top_n ({top_n})"
+            )
+        return self

@@ -11,6 +11,8 @@ from isrf_pipeline.gates.recent import recent_accuracy
 from isrf_pipeline.gates.result import GateResult
 from isrf_pipeline.lake import tables
 from isrf_pipeline.publication.record import published_nights
+from isrf_pipeline.rules.exclusion_file import read_client_exclusions
+from isrf_pipeline.rules.matching import excluded_items
 from isrf_pipeline.stages.context import StageContext
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ def measure_gates(ctx: StageContext, lists: DataFrame) -> list[GateResult]:
     return [
         *_coverage(ctx, lists),
         *_availability(ctx, lists),
+        *_exclusions(ctx, lists),
         *_freshness(ctx),
         *_dead_letters(ctx),
         *_drift(ctx, lists, nights),
@@ -66,6 +69,27 @@ def _availability(ctx: StageContext, lists: DataFrame) -> Iterator[GateResult]:
         False,
         "recommend.only_available",
         f"{wrong:,} places are taken by articles that are not available or not in the catalogue",
+    )
+
+
+def _exclusions(ctx: StageContext, lists: DataFrame) -> Iterator[GateResult]:
+    exclude = ctx.settings.rules.exclude
+    if not exclude.active:
+        return
+    wrong = 0
+    if exclude.of_items:
+        items = ctx.read(tables.ITEMS).where(excluded_items(ctx.settings.rules)).select("item_id")
+        wrong += lists.join(items, "item_id", "left_semi").count()
+    if exclude.clients is not None:
+        pairs = read_client_exclusions(ctx.spark, exclude.clients)
+        wrong += lists.join(pairs, ["user_id", "item_id"], "left_semi").count()
+    yield GateResult(
+        "excluded_items",
+        wrong,
+        0,
+        False,
+        "rules.exclude",
+        f"{wrong:,} places are taken by articles on an exclusion list",
     )
 
 

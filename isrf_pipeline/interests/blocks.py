@@ -144,7 +144,12 @@ def _generated(block: pa.RecordBatch, n_items: int) -> sparse.csr_matrix | None:
 
 def excluded_codes(block: pa.RecordBatch) -> list[NDArray[np.int32]]:
     """Codes of each client's column ``excluded``."""
-    lists = block.column("excluded")
+    return code_lists(block, "excluded")
+
+
+def code_lists(block: pa.RecordBatch, column: str) -> list[NDArray[np.int32]]:
+    """Item codes of each client's list in a column."""
+    lists = block.column(column)
     offsets = lists.offsets.to_numpy()
     codes = lists.flatten().to_numpy(zero_copy_only=False).astype(np.int32)
     return np.split(codes, offsets[1:-1] - offsets[0]) if len(lists) else []

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isrf_pipeline.config import Settings
 from isrf_pipeline.interests.ranking import rank_items
 from isrf_pipeline.interests.reranking import Reranking
 from isrf_pipeline.interests.scoring_inputs import ScoringInputs, scoring_inputs
+from isrf_pipeline.lake import tables
+from isrf_pipeline.rules.clients import ClientRules, with_client_rules
+from isrf_pipeline.rules.items import load_item_rules
+from isrf_pipeline.rules.ranking import ListRules, rank_under_rules
 from isrf_pipeline.stages.context import StageContext
 
 if TYPE_CHECKING:
@@ -15,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def ranked_lists(
-    ctx: StageContext, events: DataFrame, excluded: DataFrame, only_available: bool, day: int | None
+    ctx: StageContext,
+    events: DataFrame,
+    excluded: DataFrame,
+    only_available: bool,
+    day: int | None,
+    rules: ClientRules | None = None,
 ) -> DataFrame:
     """Rank items for every client of the lake from the given events.
 
@@ -25,28 +33,53 @@ def ranked_lists(
         See :func:`isrf_pipeline.interests.scoring_inputs.scoring_inputs`.
     only_available
         Leave out items that are not available.
+    rules
+        What the business rules know of the clients; None: the model's own lists.
 
     Returns
     -------
     DataFrame
-        See :func:`isrf_pipeline.interests.ranking.rank_items`.
+        See :func:`isrf_pipeline.interests.ranking.rank_items`, with rules
+        :func:`isrf_pipeline.rules.ranking.rank_under_rules`.
     """
     inputs = scoring_inputs(ctx, events, excluded, only_available, day)
-    return lists_from(inputs, ctx.settings, only_available)
+    return lists_from(ctx, inputs, only_available, rules)
 
 
-def lists_from(inputs: ScoringInputs, settings: Settings, only_available: bool) -> DataFrame:
+def lists_from(
+    ctx: StageContext, inputs: ScoringInputs, only_available: bool, rules: ClientRules | None = None
+) -> DataFrame:
     """Rank items for the clients of ``inputs``; see :func:`ranked_lists`."""
-    chosen = inputs.chosen
-    return rank_items(
-        inputs.clients,
+    settings, chosen = ctx.settings, inputs.chosen
+    reranking = (
+        Reranking(chosen.ranker, settings.ranker, settings.optimize.scorers)
+        if chosen.ranker is not None
+        else None
+    )
+    if rules is None:
+        return rank_items(
+            inputs.clients,
+            inputs.model,
+            chosen.weights,
+            settings.interaction_graph,
+            settings.optimize,
+            settings.recommend.top_n,
+            only_available,
+            reranking,
+        )
+    declared = ListRules(
+        load_item_rules(ctx.read(tables.ITEMS), inputs.model.value, settings.rules),
+        settings.rules,
+        only_available,
+        settings.recommend.candidates,
+    )
+    return rank_under_rules(
+        with_client_rules(inputs.clients, rules, inputs.codes),
         inputs.model,
+        ctx.spark.sparkContext.broadcast(declared),
         chosen.weights,
         settings.interaction_graph,
         settings.optimize,
         settings.recommend.top_n,
-        only_available,
-        Reranking(chosen.ranker, settings.ranker, settings.optimize.scorers)
-        if chosen.ranker is not None
-        else None,
+        reranking,
     )

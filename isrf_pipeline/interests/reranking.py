@@ -32,6 +32,7 @@ def block_candidates(
     graph: InteractionGraphSettings,
     settings: RankerSettings,
     scorers: Sequence[str],
+    further: NDArray[np.bool_] | None = None,
 ) -> tuple[Candidates, NDArray[np.float32]]:
     """Candidates of a block of clients and their features.
 
@@ -47,6 +48,8 @@ def block_candidates(
         How many candidates.
     scorers
         Which scorers take part; what the others say is unknown.
+    further
+        (clients, items) what is judged beside the candidates, without a change of their features.
     """
     assert items.facts is not None
     matrices = scorer_matrices(block.interests, scorers, block.weights.decay)
@@ -54,6 +57,8 @@ def block_candidates(
     candidates = choose_candidates(
         explicit + block.parts.implicit, matrices, block.allowed, settings.by_fusion, settings.by_scorer
     )
+    if further is not None:
+        candidates = candidates.with_further(further)
     rows = block.rows
     codes, _ = padded_history(rows, graph.window, block.weights.decay)
     lengths = np.minimum(np.diff(rows.column("codes").offsets.to_numpy()), graph.window).astype(np.int64)

@@ -38,11 +38,14 @@ class ScoringInputs:
         Broadcast item model.
     chosen
         What validation chose.
+    codes
+        item_id and code of the model's items.
     """
 
     clients: DataFrame
     model: Broadcast[InterestModel]
     chosen: ChosenModel
+    codes: DataFrame
 
 
 def scoring_inputs(
@@ -133,4 +136,4 @@ def scoring_inputs(
             ctx.spark.sparkContext.broadcast(chosen.generator),
             model.available if only_available else None,
         )
-    return ScoringInputs(with_group(everyone, group), shared, chosen)
+    return ScoringInputs(with_group(everyone, group), shared, chosen, codes)

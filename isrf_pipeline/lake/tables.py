@@ -284,14 +284,20 @@ RECOMMENDATIONS = Table(
     (
         _RUN_DATE,
         _USER,
-        _required("rank", "int", "1 is the best"),
+        _required("rank", "int", "1 is the best; where rules gave places, ranks do not follow scores"),
         _ITEM,
-        _required("score", "double", "Fused score; comparable within one client only"),
+        _required("score", "double", "The model's score; comparable within one client only"),
         _required("explicit_share", "double", "Share of the score from the client's own history"),
         _required("implicit_share", "double", "Share of the score from similar clients"),
         _required("reason", "string", "Sentence for a sales associate"),
         _required("because_items", "array<string>", "Items of the history that the explicit share rests on"),
         Column("segment_id", "string", "Segment of the client"),
+        Column(
+            "rules",
+            "array<string>",
+            "Business rules that gave the item its place: new_arrivals, diversity, price_band, replenishable; null "
+            "where the model's order did",
+        ),
     ),
     {
         "shares_in_range": "explicit_share >= 0 AND implicit_share >= 0 AND explicit_share + implicit_share <= 1.000001"

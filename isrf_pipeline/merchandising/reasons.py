@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from isrf_pipeline.rules.names import NEW_ARRIVALS
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
@@ -18,12 +20,13 @@ def with_reasons(lists: DataFrame, items: DataFrame, features: DataFrame) -> Dat
 
     A reason names the history items that the explicit part rests on, the group where it carries a good part of the
     score, and what the article has in common with the first of these items where both share tags. Where no edge of the
-    graph leads to the article, explicit interest is the sequence model's, which reads the history as a whole.
+    graph leads to the article, explicit interest is the sequence model's, which reads the history as a whole. A new
+    arrival that the quota put into the list was chosen by nobody, and nothing else is said of it.
 
     Parameters
     ----------
     lists
-        user_id, rank, item_id, explicit_share, implicit_share, because_items, ...
+        user_id, rank, item_id, explicit_share, implicit_share, because_items, has_history, rules, ...
     items
         silver.items, for titles.
     features
@@ -79,6 +82,7 @@ def with_reasons(lists: DataFrame, items: DataFrame, features: DataFrame) -> Dat
             F.col("has_history") & (F.col("explicit_share") >= 0.5),
             F.lit("In line with what the client chose lately."),
         )
+        .when(F.array_contains("rules", NEW_ARRIVALS), F.lit("New in the collection."))
         .when(F.col("has_history"), F.lit("Chosen by clients with similar taste."))
         .otherwise(F.lit("Much loved by our clients right now."))
     )

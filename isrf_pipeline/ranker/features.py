@@ -66,10 +66,27 @@ class Candidates:
         (candidates,) row of the client within the block.
     codes
         (candidates,) item.
+    counted
+        (candidates,) whether places are counted among a candidate: what is judged beside the others must not move
+        them. None: all are counted.
     """
 
     rows: NDArray[np.int64]
     codes: NDArray[np.int64]
+    counted: NDArray[np.bool_] | None = None
+
+    def with_further(self, further: NDArray[np.bool_]) -> Candidates:
+        """These candidates and others that are judged beside them.
+
+        Parameters
+        ----------
+        further
+            (clients, items) what is to be judged as well.
+        """
+        counted = np.zeros(further.shape, bool)
+        counted[self.rows, self.codes] = True
+        rows, codes = np.nonzero(counted | further)
+        return Candidates(rows, codes, counted[rows, codes])
 
 
 @dataclass(frozen=True)
@@ -169,9 +186,9 @@ def candidate_features(
         own = scores[rows, codes]
         columns[name] = own
         columns[f"{name}_share"] = own / np.maximum(scores.max(axis=1), 1e-9)[rows]
-        columns[f"{name}_place"] = _places(rows, own)
+        columns[f"{name}_place"] = _places(rows, own, candidates.counted)
     columns["explicit"] = explicit[rows, codes]
-    columns["explicit_place"] = _places(rows, columns["explicit"])
+    columns["explicit_place"] = _places(rows, columns["explicit"], candidates.counted)
     columns["popularity"] = np.log1p(popularity[codes])
     columns["history"] = history.lengths[rows].astype(np.float32)
     columns |= _similarities(candidates, history, embeddings)
@@ -185,12 +202,17 @@ def candidate_features(
     return np.stack([np.asarray(columns[name], np.float32) for name in FEATURES], axis=1)
 
 
-def _places(rows: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logarithm of each candidate's place by a score among the candidates of its client; equal scores share one."""
+def _places(
+    rows: NDArray[np.int64], scores: NDArray[np.float32], counted: NDArray[np.bool_] | None
+) -> NDArray[np.float32]:
+    """Logarithm of each candidate's place by a score among the counted of its client; equal scores share one."""
     order = np.lexsort((-scores, rows))
     first = np.r_[True, rows[order][1:] != rows[order][:-1]]
     same = ~first & np.r_[False, scores[order][1:] == scores[order][:-1]]
     position = np.arange(len(rows))
+    if counted is not None:
+        # So many that count stand before.
+        position = np.cumsum(counted[order]) - counted[order]
     start = np.maximum.accumulate(np.where(first, position, 0))
     place = np.maximum.accumulate(np.where(same, 0, position)) - start
     places = np.empty(len(rows), np.float32)

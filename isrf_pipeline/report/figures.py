@@ -6,6 +6,8 @@ import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from isrf_pipeline.report.rules import RulesFigures
+
 
 @dataclass(frozen=True)
 class NamedCount:
@@ -381,6 +383,7 @@ class ReportFigures:
     segments_died: int = 0
     heroes: tuple[HeroFigure, ...] = ()
     campaigns: tuple[CampaignFigure, ...] = ()
+    rules: RulesFigures = field(default_factory=RulesFigures)
     examples: tuple[ClientExample, ...] = ()
     gates: tuple[GateFigure, ...] = ()
     changes: tuple[NamedCount, ...] = ()

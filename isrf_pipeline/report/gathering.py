@@ -20,6 +20,7 @@ from isrf_pipeline.report.figures import (
 from isrf_pipeline.report.measures import measure_tables, model_scores, optimization_rounds
 from isrf_pipeline.report.nights import last_nights
 from isrf_pipeline.report.reasoning import reasoning_figures
+from isrf_pipeline.report.rules import rules_figures
 from isrf_pipeline.report.segments import segment_figures
 from isrf_pipeline.stages.context import StageContext
 from isrf_pipeline.stages.registry import STAGE_NAMES
@@ -92,6 +93,7 @@ def gather_figures(ctx: StageContext) -> ReportFigures:
         segmented_clients=totals[1],
         segments=segment_figures(read),
         segments_died=read(tables.SEGMENT_CHANGES).where("change = 'died' AND size_before > 0").count(),
+        rules=rules_figures(measured),
         heroes=_heroes(read(tables.HERO_ITEMS), items),
         campaigns=campaign_figures(read),
         examples=client_examples(read, ctx.settings.export.example_clients),

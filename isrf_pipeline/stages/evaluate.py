@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from isrf_pipeline.errors import QualityGateError
 from isrf_pipeline.evaluation.beyond_accuracy import beyond_accuracy
 from isrf_pipeline.evaluation.memory import PeakMemory
@@ -20,6 +22,8 @@ from isrf_pipeline.interests.lists import ranked_lists
 from isrf_pipeline.lake import tables
 from isrf_pipeline.publication.publishing import publish
 from isrf_pipeline.report.stopped import write_stopped_report
+from isrf_pipeline.rules.clients import client_rules
+from isrf_pipeline.rules.measuring import measured_rules
 from isrf_pipeline.stages.context import Stage, StageContext
 
 
@@ -39,18 +43,18 @@ def run(ctx: StageContext) -> None:
     if measured:
         before = events_before_test(interactions, settings.split)
         known = latest_of_pairs(before).persist()
-        # A benchmark delivers the very lists that are measured; a night's own lists know the test events.
-        lists = (
-            delivered
-            if settings.recommend.input == "before_test"
-            else ranked_lists(
-                ctx,
-                before,
-                known,
-                only_available=False,
-                day=listing_day(interactions, settings.split, "test"),
-            )
+        # A benchmark delivers the very lists that are measured; a night's own lists know the test events. What is
+        # measured is the model: business rules are no part of it.
+        same_input, rules = settings.recommend.input == "before_test", settings.rules
+        measured_lists = functools.partial(
+            ranked_lists,
+            ctx,
+            before,
+            known,
+            only_available=False,
+            day=listing_day(interactions, settings.split, "test"),
         )
+        lists = delivered if same_input and not rules.active else measured_lists()
         systems = {"isrf": lists.persist()}
         asked = held_out.select("user_id")
         training = latest_of_pairs(training_events(interactions, settings.split)).persist()
@@ -64,7 +68,12 @@ def run(ctx: StageContext) -> None:
         judged = client_slices(held_out, known, training, ctx.read(tables.ITEMS)).persist()
         values |= {("clients_measured", slice_): size for slice_, size in slice_sizes(judged).items()}
         values |= accuracy(systems, judged)
-        values |= beyond_accuracy(systems, asked, training, ctx.read(tables.ITEM_FEATURES))
+        features = ctx.read(tables.ITEM_FEATURES)
+        values |= beyond_accuracy(systems, asked, training, features)
+        if rules.active and rules.measured:
+            ruled = delivered if same_input else measured_lists(rules=client_rules(ctx, before))
+            effect = measured_rules(ruled.persist(), lists, judged, training, features)
+            ctx.write_metrics("rules.measured", effect)
 
     clients = max(ctx.read(tables.CLIENTS).count(), 1)
     values["coverage_clients", "all"] = delivered.select("user_id").distinct().count() / clients

@@ -70,7 +70,19 @@ def rows() -> list[tuple[Table, list[tuple[Any, ...]]]]:
         because: list[str],
         segment: str | None,
     ) -> tuple[Any, ...]:
-        return (night, user, rank, item, 1.0 / rank, share, 1 - share, f"Goes with {item}.", because, segment)
+        return (
+            night,
+            user,
+            rank,
+            item,
+            1.0 / rank,
+            share,
+            1 - share,
+            f"Goes with {item}.",
+            because,
+            segment,
+            None,
+        )
 
     def item(name: str, title: str | None, category: str, available: bool = True) -> tuple[Any, ...]:
         return (name, title, "Aurèle", [category, "all"], None, 120.0, {}, available, None, "0" * 64)

@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 LISTS = (
     "user_id string, rank int, item_id string, explicit_share double, implicit_share double, "
-    "because_items array<string>, has_history boolean"
+    "because_items array<string>, has_history boolean, rules array<string>"
 )
 
 
 def test_reasons_name_what_the_score_rests_on(spark: SparkSession) -> None:
     lists = spark.createDataFrame(
         [
-            ("u", 1, "bag", 1.0, 0.0, ["scarf", "belt"], True),
-            ("u", 2, "hat", 0.5, 0.5, ["scarf"], True),
-            ("u", 3, "belt", 0.0, 1.0, [], True),
-            ("new", 1, "bag", 0.0, 1.0, [], False),
+            ("u", 1, "bag", 1.0, 0.0, ["scarf", "belt"], True, None),
+            ("u", 2, "hat", 0.5, 0.5, ["scarf"], True, ["new_arrivals"]),
+            ("u", 3, "belt", 0.0, 1.0, [], True, None),
+            ("new", 1, "bag", 0.0, 1.0, [], False, None),
+            ("new", 2, "hat", 0.0, 1.0, [], False, ["new_arrivals"]),
         ],
         LISTS,
     )
@@ -44,6 +45,7 @@ def test_reasons_name_what_the_score_rests_on(spark: SparkSession) -> None:
     assert reasons["u", "hat"] == "Goes with Silk scarf; clients with similar taste choose it too."
     assert reasons["u", "belt"] == "Chosen by clients with similar taste."
     assert reasons["new", "bag"] == "Much loved by our clients right now."
+    assert reasons["new", "hat"] == "New in the collection."
     assert "has_history" not in rows.columns
 
 

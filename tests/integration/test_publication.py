@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from isrf_pipeline.config import Settings
-from isrf_pipeline.config.settings import GateSettings
+from isrf_pipeline.config.settings import GateSettings, RulesSettings
 from isrf_pipeline.errors import InputRefusedError, QualityGateError, UsageError
 from isrf_pipeline.gates.drift import item_drift, population_stability, score_drift
 from isrf_pipeline.gates.recent import recent_accuracy
@@ -36,7 +36,7 @@ def lists(night: datetime.date, clients: list[str], first: int = 0) -> list[tupl
     return [
         (
             *(night, client, rank, ITEMS[(first + place + rank) % len(ITEMS)], 1.0 / rank + place / 100),
-            *(1.0, 0.0, "Goes with it.", [], None),
+            *(1.0, 0.0, "Goes with it.", [], None, None),
         )
         for place, client in enumerate(clients)
         for rank in (1, 2)
@@ -108,12 +108,14 @@ def test_nights_are_seen_only_when_their_gates_hold(lake: Lake, settings: Settin
     }
 
     # A night with half of the clients, one article that is sold out, and new events that came from nowhere.
-    short = [*lists(SECOND, CLIENTS[:5]), (SECOND, "u0", 3, "i19", 0.1, 1.0, 0.0, "", [], None)]
+    short = [*lists(SECOND, CLIENTS[:5]), (SECOND, "u0", 3, "i19", 0.1, 1.0, 0.0, "", [], None, None)]
+    blocked = RulesSettings.model_validate({"exclude": {"items": ["i19"]}, "measured": False})
     with pytest.raises(QualityGateError) as stopped:
-        evaluate(lake, settings, SECOND, short, "r2")
+        evaluate(lake, settings.model_copy(update={"rules": blocked}), SECOND, short, "r2")
     said = str(stopped.value)
     assert "client_coverage is 0.5, below the least allowed 0.9 (5 of 10 clients have a list" in said
     assert "unavailable_items is 1, above the most allowed 0" in said
+    assert "excluded_items is 1, above the most allowed 0" in said
     assert current_night(lake) == FIRST
     assert seen(lake) == {FIRST}
     page = Path(settings.lake.root) / "exports" / "stopped" / f"{SECOND}.html"

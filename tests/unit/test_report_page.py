@@ -36,6 +36,7 @@ from isrf_pipeline.report.figures import (
 )
 from isrf_pipeline.report.headline import accuracy_sentence, headline
 from isrf_pipeline.report.page import render_report
+from isrf_pipeline.report.rules import RuleFigure, RulesFigures, rules_figures
 
 NIGHT = datetime.date(2026, 3, 9)
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
@@ -124,6 +125,7 @@ def full_figures(text: str = "Silk scarf") -> ReportFigures:
             ),
             CampaignFigure("second", text, "theme", text, True, 100, 0, 0),
         ),
+        rules=RulesFigures((RuleFigure(text, text, 3, 2, 4),), 50, 4, 1, 6, 1, 2, ((text, 0.1, 0.09),)),
         examples=(example,),
     )
 
@@ -204,6 +206,7 @@ def test_a_night_without_anything_is_still_a_page() -> None:
     for said in (
         "No recommendations were written for this night.",
         "No segments were found this night.",
+        "No rule was counted this night.",
         "Nothing was measured this night",
         "No language model was asked.",
         "No rounds were recorded this night.",
@@ -302,6 +305,39 @@ def test_campaigns_say_who_was_found_held_out_left_out_and_shared() -> None:
     assert "no consent 60" in first and "30 (20\u202f%)" in first
     assert "by theme · skipped · <bdi>Silk scarf</bdi>" in second
     assert 'id="campaigns"' not in render_report(replace(full_figures(), campaigns=()))
+
+
+def test_what_rules_did_stands_in_the_order_of_their_application() -> None:
+    measured = {
+        ("rules.withheld", "house_cap"): 7.0,
+        ("rules.withheld", "availability"): 20.0,
+        ("rules.withheld", "category_cap_2"): 1.0,
+        ("rules.withheld", "new_arrivals"): 2.0,
+        ("rules.places_given", "new_arrivals"): 3.0,
+        ("rules.clients_affected", "new_arrivals"): 3.0,
+        ("rules.clients_affected", "all"): 12.0,
+        ("rules.plain_places", "all"): 100.0,
+        ("rules.new_arrival_places", "all"): 9.0,
+        ("rules.quota_unmet", "all"): 0.0,
+        ("rules.unknown_values", "exclude.houses"): 1.0,
+        ("rules.measured.with_rules.NDCG@10", "all"): 0.08,
+        ("rules.measured.without_rules.NDCG@10", "all"): 0.09,
+        ("evaluate.isrf.NDCG@10", "all"): 0.09,
+    }
+    found = rules_figures(measured)
+    assert [(rule.name, rule.withheld, rule.given, rule.clients) for rule in found.rules] == [
+        ("availability", 20, 0, 0),
+        ("house_cap", 7, 0, 0),
+        ("category_cap_2", 1, 0, 0),
+        ("new_arrivals", 2, 3, 3),
+    ]
+    assert found.compared == (("Accuracy, NDCG@10", 0.09, 0.08),)
+    text = " ".join(outline(render_report(replace(full_figures(), rules=found))).text.split())
+    assert "Of 100 recommendations by the model alone, rules kept out 30." in text
+    assert "12 clients have a list that differs by them; 0 have a shorter one." in text
+    assert "New arrivals have 9 places; 0 clients have fewer of them than asked." in text
+    assert "1 value of the rules means nothing in this catalogue" in text
+    assert rules_figures({}) == RulesFigures()
 
 
 def test_a_failed_stage_is_called_out() -> None:
