@@ -11,6 +11,9 @@ from isrf_pipeline.lake import Table, bi_tables
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+#: Identifier of the row of dim_segment for clients in no segment.
+_NO_SEGMENT = ""
+
 
 @dataclass(frozen=True)
 class NightTables:
@@ -53,11 +56,11 @@ def star_frames(night: NightTables) -> list[tuple[Table, DataFrame]]:
     return [(table, _shaped(frames[table.name], table)) for table in bi_tables.STAR_TABLES]
 
 
-def hashed_key(*identifiers: str) -> Column:
-    """Key of a dimension from the columns that identify its row; null where the last of them is."""
+def segment_key(run_date: datetime.date) -> Column:
+    """Key of the segment that the column segment_id names as of that night; null is the segment of those in none."""
     from pyspark.sql import functions as F
 
-    return F.when(F.col(identifiers[-1]).isNotNull(), F.xxhash64(*identifiers))
+    return F.xxhash64(F.lit(run_date), F.coalesce("segment_id", F.lit(_NO_SEGMENT)))
 
 
 def _shaped(rows: DataFrame, table: Table) -> DataFrame:
@@ -74,7 +77,7 @@ def _clients(night: NightTables) -> DataFrame:
     named = night.recommendations.select("user_id")
     for others in (night.members, night.audiences):
         named = named.union(others.select("user_id"))
-    memberships = night.members.select("run_date", "user_id", "segment_id").join(
+    memberships = night.members.select("user_id", "segment_id").join(
         night.segments.select("segment_id", F.col("name").alias("segment_name")), "segment_id", "left"
     )
     return (
@@ -82,8 +85,8 @@ def _clients(night: NightTables) -> DataFrame:
         .join(memberships, "user_id", "left")
         .withColumns(
             {
-                "client_key": hashed_key("user_id"),
-                "segment_key": hashed_key("run_date", "segment_id"),
+                "client_key": F.xxhash64("user_id"),
+                "segment_key": segment_key(night.run_date),
                 "attributes": _sorted_json("attributes"),
                 "as_of": F.lit(night.run_date),
             }
@@ -100,7 +103,7 @@ def _items(night: NightTables) -> DataFrame:
     named = named.union(night.related.select("related_item_id"))
     return night.items.join(named.distinct(), "item_id", "full").withColumns(
         {
-            "item_key": hashed_key("item_id"),
+            "item_key": F.xxhash64("item_id"),
             "category": F.get("categories", F.lit(0)),
             "category_path": F.array_join("categories", " > "),
             "attributes": _sorted_json("attributes"),
@@ -114,13 +117,16 @@ def _segments(night: NightTables) -> DataFrame:
 
     # A membership or a list may name a segment whose description was not written.
     named = night.members.select("segment_id").union(night.recommendations.select("segment_id"))
+    none = named.sparkSession.range(1).select(F.lit(_NO_SEGMENT).alias("segment_id"))
+    named = named.where("segment_id IS NOT NULL").union(none).distinct()
     return (
         night.segments.drop("run_date")
-        .join(named.where("segment_id IS NOT NULL").distinct(), "segment_id", "full")
-        .withColumn("run_date", F.lit(night.run_date))
+        .join(named, "segment_id", "full")
         .withColumns(
             {
-                "segment_key": hashed_key("run_date", "segment_id"),
+                "segment_key": segment_key(night.run_date),
+                "run_date": F.lit(night.run_date),
+                "name": F.when(F.col("segment_id") == _NO_SEGMENT, "No segment").otherwise(F.col("name")),
                 "top_features": F.array_join("top_features", ", "),
             }
         )
@@ -134,17 +140,17 @@ def _facts(night: NightTables) -> dict[str, DataFrame]:
     for name, type_ in (("reason", "string"), ("holdout", "boolean")):
         if name not in audiences.columns:
             audiences = audiences.withColumn(name, F.lit(None).cast(type_))
-    keys = {"client_key": hashed_key("user_id"), "segment_key": hashed_key("run_date", "segment_id")}
+    keys = {"client_key": F.xxhash64("user_id"), "segment_key": segment_key(night.run_date)}
     return {
         bi_tables.FACT_RECOMMENDATION.name: night.recommendations.withColumns(
-            {**keys, "item_key": hashed_key("item_id"), "because_items": F.to_json("because_items")}
+            {**keys, "item_key": F.xxhash64("item_id"), "because_items": F.to_json("because_items")}
         ),
         bi_tables.FACT_SEGMENT_MEMBERSHIP.name: night.members.withColumns(keys),
-        bi_tables.FACT_HERO_ITEM.name: night.heroes.withColumn("item_key", hashed_key("item_id")),
+        bi_tables.FACT_HERO_ITEM.name: night.heroes.withColumn("item_key", F.xxhash64("item_id")),
         bi_tables.FACT_RELATED_ITEM.name: night.related.withColumns(
-            {"item_key": hashed_key("item_id"), "related_item_key": hashed_key("related_item_id")}
+            {"item_key": F.xxhash64("item_id"), "related_item_key": F.xxhash64("related_item_id")}
         ),
-        bi_tables.FACT_AUDIENCE.name: audiences.withColumn("client_key", hashed_key("user_id")),
+        bi_tables.FACT_AUDIENCE.name: audiences.withColumn("client_key", F.xxhash64("user_id")),
     }
 
 

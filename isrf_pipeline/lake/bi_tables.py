@@ -17,7 +17,10 @@ def _required(name: str, type_: str, comment: str) -> Column:
 _NIGHT = _required("run_date", "date", "Night that the row belongs to; joins dim_night")
 _CLIENT = _required("client_key", "bigint", "Client; joins dim_client")
 _ITEM = _required("item_key", "bigint", "Article; joins dim_item")
-_SEGMENT = Column("segment_key", "bigint", "Segment of that night; joins dim_segment")
+# Never null, as no key is: pandas reads whole numbers among which one is null as floating point and loses digits.
+_SEGMENT = _required(
+    "segment_key", "bigint", "Segment of that night, or the row of those in none; joins dim_segment"
+)
 
 DIM_NIGHT = Table(
     "bi.dim_night",
@@ -46,8 +49,8 @@ DIM_CLIENT = Table(
         _required("client_key", "bigint", "Hash of the client's identifier"),
         _required("user_id", "string", "Client, as named by the source"),
         Column("consent", "boolean", "Marketing consent; null where the client is in no list of clients"),
-        Column("segment_key", "bigint", "Segment of that night; null where the client is in none"),
-        Column("segment_id", "string", "Identifier of this segment"),
+        _SEGMENT,
+        Column("segment_id", "string", "Identifier of this segment; null where the client is in none"),
         Column("segment_name", "string", "Name of this segment"),
         Column(
             "attributes", "string", "Allow-listed attributes as a JSON object, names in alphabetical order"
@@ -77,12 +80,12 @@ DIM_ITEM = Table(
 
 DIM_SEGMENT = Table(
     "bi.dim_segment",
-    "One micro-segment as it was on one night",
+    "One micro-segment as it was on one night, and one row for the clients in none",
     ("segment_key",),
     (
         _required("segment_key", "bigint", "Hash of night and segment identifier"),
         _NIGHT,
-        _required("segment_id", "string", "Segment, as named by the pipeline"),
+        _required("segment_id", "string", "Segment, as named by the pipeline; empty for those in none"),
         Column("name", "string", "Short name made of what distinguishes it"),
         Column("description", "string", "One sentence"),
         Column("size", "int", "Number of clients"),
@@ -117,7 +120,7 @@ FACT_SEGMENT_MEMBERSHIP = Table(
     (
         _NIGHT,
         _CLIENT,
-        _required("segment_key", "bigint", "Segment of that night; joins dim_segment"),
+        _SEGMENT,
         _required("affinity", "double", "Share of the client's strongest neighbours that are in the segment"),
     ),
 )

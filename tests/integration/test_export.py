@@ -39,11 +39,11 @@ pytestmark = pytest.mark.spark
 
 NIGHT = datetime.date(2026, 3, 9)
 BEFORE = datetime.date(2026, 3, 8)
-#: Rows of the star schema: clients u1 to u5, articles i1 to i4 and the unknown i9, this night's facts.
+#: Rows of the star schema: clients u1 to u5, articles i1 to i4 and the unknown i9, no segment beside two.
 STAR_ROWS = {
     "dim_client": 5,
     "dim_item": 5,
-    "dim_segment": 2,
+    "dim_segment": 3,
     "fact_recommendation": 5,
     "fact_segment_membership": 3,
     "fact_hero_item": 2,
