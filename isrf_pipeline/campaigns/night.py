@@ -228,6 +228,6 @@ def _with_reasons(ctx: StageContext, chosen: DataFrame, running: Sequence[Campai
     of_segments = with_segment_reasons(
         chosen.where(F.col("target") >= by_items), ctx.read(tables.SEGMENTS).where(night)
     )
-    return of_items.unionByName(of_segments).select(
-        "campaign_id", "user_id", "rank", F.col("fit").alias("score"), *_OWN_COLUMNS
-    )
+    columns = [F.col(name) for name in ("campaign_id", "user_id", "rank", *_OWN_COLUMNS)]
+    columns.append(F.col("fit").alias("score"))
+    return of_items.select(*columns).unionByName(of_segments.select(*columns))
