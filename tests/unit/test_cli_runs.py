@@ -25,7 +25,16 @@ from isrf_pipeline.stages.registry import STAGE_NAMES, stage_range
 def test_the_night_is_yesterday_unless_it_is_given() -> None:
     assert parse_run_date(None, datetime.date(2026, 3, 1)) == datetime.date(2026, 2, 28)
     assert parse_run_date("2026-06-30") == datetime.date(2026, 6, 30)
-    for bad in ("2026-6-30", "2026-02-30", "2026-W01-1", ""):
+    assert parse_run_date("before:2026-03-01") == datetime.date(2026, 2, 28)
+    for bad in (
+        "2026-6-30",
+        "2026-02-30",
+        "2026-W01-1",
+        "",
+        "before:",
+        "before:2026-02-30",
+        "before:before:2026-03-01",
+    ):
         with pytest.raises(UsageError):
             parse_run_date(bad)
 
