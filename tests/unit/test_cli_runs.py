@@ -18,7 +18,7 @@ from isrf_pipeline.run.failures import known_error, one_line
 from isrf_pipeline.run.identity import new_run_id, parse_run_date
 from isrf_pipeline.run.launch import native_output_in, run_log_file
 from isrf_pipeline.run.lock import LOCK_NAME, hold_lake, local_root, lock_holder
-from isrf_pipeline.run.terminal import duration, text_table
+from isrf_pipeline.run.terminal import complain, duration, say, text_table, visible
 from isrf_pipeline.stages.registry import STAGE_NAMES, stage_range
 
 
@@ -178,3 +178,13 @@ def test_durations(seconds: float, told: str) -> None:
 
 def test_a_table_lines_its_columns_up() -> None:
     assert text_table(("a", "bb"), [("ccc", "d")]) == ["a    bb", "ccc  d"]
+
+
+def test_what_is_printed_steers_no_terminal_and_turns_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    say("client \x1b[2J\u202ezero\u200b\u2028")
+    complain("--user \x07\u2066: is\nnobody")
+    printed = capsys.readouterr()
+    assert printed.out == "client \\x1b[2J\\u202ezero\\u200b\\u2028\n"
+    assert printed.err == "isrf: error: --user \\x07\\u2066: is nobody\n"
+    assert visible("é 12\u202f% – 👜") == "é 12\u202f% – 👜"
+    assert text_table(("a", "b"), [("\u200b", "x")]) == ["a       b", "\\u200b  x"]
