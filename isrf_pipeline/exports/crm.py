@@ -9,8 +9,9 @@ if TYPE_CHECKING:
 
 #: Line ends and other control characters: one record must stay one line in whatever reads the file.
 _CONTROL_CHARACTERS = r"[\x00-\x1f\x7f\u0085\u2028\u2029]+"
-#: What a spreadsheet takes for a formula, the full-width forms of some Asian locales included.
-_FORMULA_START = r"^[\s\u00a0\u3000\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]"
+#: What a spreadsheet takes for a formula, the full-width forms of some Asian locales included. Apostrophes before it
+#: count: else "=1" with one in front would be the same cell as "'=1", and two identifiers would become one.
+_FORMULA_START = r"^'*[\s\u00a0\u3000\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]"
 
 
 def crm_rows(
