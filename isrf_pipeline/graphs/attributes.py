@@ -148,10 +148,11 @@ def _part_of(items: DataFrame) -> DataFrame:
 
 
 def _path(names: Column) -> Column:
-    """One text from a category's path; a ``>`` in a name is doubled, so that no two paths become one."""
+    """One text from a category's path; a word ``>`` in a name gets one more, so that no two paths become one."""
     from pyspark.sql import functions as F
 
-    return F.array_join(F.transform(names, lambda name: F.replace(name, F.lit(">"), F.lit(">>"))), STEP)
+    apart = F.transform(names, lambda name: F.regexp_replace(name, r"(?<![^ ])(>+)(?![^ ])", "$1>"))
+    return F.array_join(apart, STEP)
 
 
 def _prefix(relation: Column) -> Column:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 
-from markupsafe import Markup
-
 #: Thin no-break space, which keeps a number and its unit on one line.
 _THIN = "\u202f"
 _MODEL_NAMES = {"isrf": "ISRF", "popularity": "Popularity", "mllib_als": "MLlib ALS"}
@@ -17,18 +15,6 @@ _ORIGIN_NAMES = {
     "history": "No text, history only",
 }
 _ABSENT = "–"
-#: Direction marks that open something, and what closes it (Unicode Standard Annex 9).
-_EMBEDDINGS, _END_OF_EMBEDDING = "\u202a\u202b\u202d\u202e", "\u202c"
-_ISOLATES, _END_OF_ISOLATE = "\u2066\u2067\u2068", "\u2069"
-
-
-def contained(value: object) -> object:
-    """Close what direction marks in a text open, so that they turn nothing around that stands beside it."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    isolates = sum(map(value.count, _ISOLATES)) - value.count(_END_OF_ISOLATE)
-    embeddings = sum(map(value.count, _EMBEDDINGS)) - value.count(_END_OF_EMBEDDING)
-    return value + _END_OF_ISOLATE * isolates + _END_OF_EMBEDDING * embeddings
 
 
 def count(value: float | None) -> str:

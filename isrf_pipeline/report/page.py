@@ -50,7 +50,6 @@ def render_report(figures: ReportFigures) -> str:
         loader=FunctionLoader(_template),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=fmt.contained,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from markupsafe import Markup
 
 from isrf_pipeline.report import formatting as fmt
 
@@ -63,19 +62,3 @@ def test_names_for_people() -> None:
     assert fmt.model_name("mllib_als") == "MLlib ALS"
     assert fmt.model_name("item_knn") == "item knn"
     assert fmt.origin_name("llm") == "Language model"
-
-
-@pytest.mark.parametrize(
-    ("given", "closed"),
-    [
-        ("plain", "plain"),
-        ("\u202egnp.exe", "\u202egnp.exe\u202c"),
-        ("\u202aa\u202c b", "\u202aa\u202c b"),
-        ("\u202b\u2067x", "\u202b\u2067x\u2069\u202c"),
-        ("closed \u202c\u2069 too often", "closed \u202c\u2069 too often"),
-        (3, 3),
-        (Markup("\u202e<b>"), Markup("\u202e<b>")),
-    ],
-)
-def test_direction_marks_are_closed_where_the_text_ends(given: object, closed: object) -> None:
-    assert fmt.contained(given) == closed
