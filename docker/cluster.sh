@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Entry point of both images: isrf-cluster master | worker | gpu-worker | vllm | driver COMMAND...
 #
+# Spark on Kubernetes starts its pods with "driver --OPTION... FILE" and "executor", and says the rest in variables.
+#
 # pyspark's wheel has no sbin/start-*.sh for a container to call, so the daemons are started through spark-class.
 set -euo pipefail
 
@@ -26,8 +28,23 @@ case "$role" in
     exec isrf serve --conf-file "${ISRF_CONF_FILE:-conf/cluster.yaml}" --host 0.0.0.0 --port 8000 "$@"
     ;;
   driver)
+    if [[ "${1:-}" == --* ]]; then
+      # Deployed by now: the driver runs in this very pod.
+      exec spark-submit --deploy-mode client --conf "spark.driver.bindAddress=$SPARK_DRIVER_BIND_ADDRESS" "$@"
+    fi
     if [[ $# -eq 0 ]]; then set -- isrf doctor; fi
     exec "$@"
+    ;;
+  executor)
+    # Spark numbers the options of the JVM: SPARK_JAVA_OPT_0, SPARK_JAVA_OPT_1, ...
+    options=()
+    for name in $(compgen -e SPARK_JAVA_OPT_ | sort -t_ -k4n); do options+=("${!name}"); done
+    home="${SPARK_HOME:-$(python -m pyspark.find_spark_home)}"
+    exec java "${options[@]}" "-Xms$SPARK_EXECUTOR_MEMORY" "-Xmx$SPARK_EXECUTOR_MEMORY" \
+      -cp "${SPARK_CLASSPATH:-}:$home/jars/*" org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBackend \
+      --driver-url "$SPARK_DRIVER_URL" --executor-id "$SPARK_EXECUTOR_ID" --cores "$SPARK_EXECUTOR_CORES" \
+      --app-id "$SPARK_APPLICATION_ID" --hostname "$SPARK_EXECUTOR_POD_IP" \
+      --resourceProfileId "$SPARK_RESOURCE_PROFILE_ID" --podName "$SPARK_EXECUTOR_POD_NAME"
     ;;
   *)
     echo "isrf-cluster: $role is not known: use master, worker, gpu-worker, vllm or driver COMMAND." >&2

@@ -9,12 +9,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from isrf_pipeline.config.redaction import redacted
+
 _LOGGER = logging.getLogger("isrf")
 _WARNINGS = logging.getLogger("py.warnings")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, event and its fields."""
+    """One JSON object a line: time, level, event and its fields, without secrets."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Format ``record``; fields come from the record's ``fields`` attribute."""
@@ -26,7 +28,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             row["trace"] = self.formatException(record.exc_info)
-        return json.dumps(row, ensure_ascii=False, default=str)
+        return redacted(json.dumps(row, ensure_ascii=False, default=str))
 
 
 class _ConsoleHandler(logging.StreamHandler[Any]):

@@ -39,5 +39,6 @@ def examine(arguments: argparse.Namespace) -> int:
     if arguments.conf_file is not None:
         settings = load_settings(arguments.conf_file, arguments.set).settings
     results = run_checks(settings)
-    say(format_results(results))
+    for line in format_results(results).splitlines():
+        say(line)
     return 0 if all(result.ok for result in results) else EnvironmentMismatchError.exit_code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -130,6 +131,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         log_file = temporary_log_folder() / f"isrf-{os.getpid()}.log"
         configure_logging(log_file)
-        log_failure("command_failed", arguments=given)
+        log_failure("command_failed", arguments=_without_values(given))
         complain(f"{one_line(error)}: was not expected; the trace is in {log_file}.")
         return _UNEXPECTED
+
+
+def _without_values(given: Sequence[str]) -> list[str]:
+    """Arguments with the keys of overrides alone: their values may be secrets that nobody has read as such yet."""
+    after_set = ["", *given]
+    return [
+        re.sub(r"=.*", "=…", argument, flags=re.DOTALL)
+        if before == "--set"
+        else re.sub(r"^(--set=[^=]*=).*", r"\1…", argument, flags=re.DOTALL)
+        for before, argument in zip(after_set, given, strict=False)
+    ]

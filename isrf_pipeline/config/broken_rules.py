@@ -6,6 +6,8 @@ from collections.abc import Container
 
 from pydantic import ValidationError
 
+from isrf_pipeline.config.redaction import is_secret_key
+
 
 def first_broken_rule(error: ValidationError, secrets: Container[str] = ()) -> tuple[str, str]:
     """Dotted key of the first broken rule, and the rule with what was found instead.
@@ -22,7 +24,12 @@ def first_broken_rule(error: ValidationError, secrets: Container[str] = ()) -> t
     message = first["msg"].removeprefix("Value error, ")
     found = first["input"]
     # Whole sections say nothing in one line, and a secret must never be printed.
-    silent = first["type"] == "missing" or isinstance(found, dict | list) or key in secrets
+    silent = (
+        first["type"] == "missing"
+        or isinstance(found, dict | list)
+        or key in secrets
+        or is_secret_key(key.removesuffix(".[key]"))
+    )
     given = "" if silent else f" (found {found!r})"
     more = f", and {error.error_count() - 1} more" if error.error_count() > 1 else ""
     return key, message + given + more

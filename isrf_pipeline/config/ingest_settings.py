@@ -108,7 +108,15 @@ class IngestSettings(Section):
         default="2000-01-01", description="Events before this day are impossible timestamps."
     )
     max_text_chars: int = Field(
-        default=4000, ge=100, description="Longer titles or descriptions break the rule overlong_text."
+        default=4000,
+        ge=100,
+        description="Longer titles, descriptions, brands, category paths or attributes break the rule overlong_text.",
+    )
+    max_id_chars: int = Field(default=256, ge=8, description="Longer identifiers break the rule overlong_id.")
+    max_row_chars: int = Field(
+        default=1_000_000,
+        ge=10_000,
+        description="Longer rows break the rule overlong_row; quarantine keeps their beginning, length and hash.",
     )
     as_of_night: bool = Field(
         default=False,

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from isrf_pipeline.config.broken_rules import first_broken_rule
 from isrf_pipeline.config.keys import drop_empty_sections, leaves, place, refuse_unknown_keys
+from isrf_pipeline.config.redaction import HIDDEN, is_secret_key, redacted, remember_secret
 from isrf_pipeline.config.secrets import SECRET_PREFIX, as_written, resolve_secrets, secret_values
 from isrf_pipeline.config.settings import Settings
 from isrf_pipeline.config.yaml_text import parse_yaml, read_mapping
@@ -46,10 +47,13 @@ class EffectiveSettings:
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """Yield (dotted key, value as JSON, origin), in the order of the settings' definition.
 
-        A value that refers to a secret is shown as written, for example ``${secret:NAME}``.
+        A value that refers to a secret is shown as written, for example ``${secret:NAME}``; one that is a secret itself
+        is not shown.
         """
         for key, value in leaves(as_written(self.settings.model_dump(mode="json"), self.secrets)):
-            yield key, json.dumps(value, ensure_ascii=False), self.origin(key)
+            hidden = is_secret_key(key) and value is not None and key not in self.secrets
+            shown = HIDDEN if hidden else redacted(json.dumps(value, ensure_ascii=False))
+            yield key, shown, self.origin(key)
 
     def origin(self, key: str) -> str:
         """Say where the value at ``key`` came from; a list may come from two places."""
@@ -92,6 +96,9 @@ def load_settings(file: str | Path, overrides: Sequence[str] = ()) -> EffectiveS
         origins |= {leaf: "--set" for leaf, _ in leaves(value, key)}
     refuse_unknown_keys(values, Settings, prefix="", source="--set")
     secrets = dict(secret_values(values))
+    for key, value in leaves(values):
+        if is_secret_key(key) and key not in secrets and isinstance(value, str):
+            remember_secret(value)
     try:
         settings = Settings.model_validate(resolve_secrets(values))
     except ValidationError as error:

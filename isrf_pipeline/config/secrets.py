@@ -1,4 +1,4 @@
-"""Secrets: written as ``${secret:NAME}``, read from the environment, never printed."""
+"""Secrets: written as ``${secret:NAME}``, read from the environment, shown as they were written."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from isrf_pipeline.config.redaction import remember_secret
 from isrf_pipeline.errors import ConfigurationError
 
 #: The only environment variables that configuration reads; all of them are secrets and none is ever printed.
@@ -60,7 +61,9 @@ def as_written(values: Any, secrets: dict[str, str], prefix: str = "") -> Any:
 def _secret(match: re.Match[str]) -> str:
     variable = SECRET_PREFIX + match.group(1)
     try:
-        return os.environ[variable]
+        value = os.environ[variable]
     except KeyError:
         rule = f"the environment variable {variable} is not set"
         raise ConfigurationError(match.group(0), rule, "export it before the run") from None
+    remember_secret(value, match.group(0))
+    return value

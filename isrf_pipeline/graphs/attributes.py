@@ -43,7 +43,7 @@ def attribute_edges(items: DataFrame, features: DataFrame) -> DataFrame:
     known = items.select("item_id", F.trim("brand").alias("house"), "categories").join(
         features.select("item_id", "tags"), "item_id", "left"
     )
-    path = F.array_join(F.array_compact("categories"), STEP)
+    path = _path(F.array_compact("categories"))
     named = {"has_tag": F.col("tags"), "of_house": F.array("house"), "in_category": F.array(path)}
     no_names = F.array().cast("array<string>")
 
@@ -138,13 +138,21 @@ def _part_of(items: DataFrame) -> DataFrame:
     )
 
     def category(length: Column) -> Column:
-        return F.concat(F.lit("c:"), F.array_join(F.slice("categories", F.lit(1), length), STEP))
+        return F.concat(F.lit("c:"), _path(F.slice("categories", F.lit(1), length)))
 
     return (
         deeper.select(category(F.col("depth")).alias("src"), category(F.col("depth") - 1).alias("dst"))
         .distinct()
         .select("src", "dst", F.lit("part_of").alias("relation"), F.lit(1.0).cast("float").alias("weight"))
     )
+
+
+def _path(names: Column) -> Column:
+    """One text from a category's path; a word ``>`` in a name gets one more, so that no two paths become one."""
+    from pyspark.sql import functions as F
+
+    apart = F.transform(names, lambda name: F.regexp_replace(name, r"(?<![^ ])(>+)(?![^ ])", "$1>"))
+    return F.array_join(apart, STEP)
 
 
 def _prefix(relation: Column) -> Column:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isrf_pipeline.config.settings import ClientColumns
+from isrf_pipeline.config.settings import ClientColumns, IngestSettings
 from isrf_pipeline.ingest.items import attribute_map, first_of_each
 from isrf_pipeline.ingest.parsing import Given
-from isrf_pipeline.ingest.rules import first_broken, wrongly_decoded
+from isrf_pipeline.ingest.rules import first_broken, overlong, with_line_end, wrongly_decoded
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -19,7 +19,9 @@ def mapped_columns(columns: ClientColumns) -> list[str]:
     return names if columns.consent is None else [*names, columns.consent]
 
 
-def parse_clients(rows: DataFrame, columns: ClientColumns, source: str) -> DataFrame:
+def parse_clients(
+    rows: DataFrame, columns: ClientColumns, source: str, settings: IngestSettings
+) -> DataFrame:
     """Turn source rows into clients.
 
     Consent is given only where the source says so in so many words; anything else is no consent.
@@ -51,8 +53,14 @@ def parse_clients(rows: DataFrame, columns: ClientColumns, source: str) -> DataF
     rule = first_broken(
         {
             "malformed_row": F.col("malformed"),
+            "overlong_row": overlong(settings.max_row_chars, F.col("raw")),
             "missing_id": F.col("user_id").isNull(),
+            "overlong_id": overlong(settings.max_id_chars, F.col("user_id")),
+            "line_end_in_id": with_line_end(F.col("user_id")),
             "wrong_encoding": wrongly_decoded(F.col("user_id"), F.map_values("attributes")),
+            "overlong_text": overlong(
+                settings.max_text_chars, *[F.col("attributes").getItem(name) for name in columns.attributes]
+            ),
         }
     )
     labelled = first_of_each(parsed.withColumn("rule", rule), "user_id")

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import IngestSettings, InteractionSource
 from isrf_pipeline.ingest.parsing import Given
-from isrf_pipeline.ingest.rules import after_night, first_broken, impossible, wrongly_decoded
+from isrf_pipeline.ingest.rules import (
+    after_night,
+    first_broken,
+    impossible,
+    overlong,
+    with_line_end,
+    wrongly_decoded,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -73,11 +80,15 @@ def with_row_rules(
 
     if settings.as_of_night:
         parsed = parsed.where(~F.coalesce(after_night(F.col("ts"), run_date), F.lit(False)))
+    ids = (F.col("user_id"), F.col("item_id"))
     rule = first_broken(
         {
             "malformed_row": F.col("malformed"),
+            "overlong_row": overlong(settings.max_row_chars, F.col("raw")),
             "missing_id": F.col("user_id").isNull() | F.col("item_id").isNull(),
-            "wrong_encoding": wrongly_decoded(F.col("user_id"), F.col("item_id")),
+            "overlong_id": overlong(settings.max_id_chars, *ids),
+            "line_end_in_id": with_line_end(*ids),
+            "wrong_encoding": wrongly_decoded(*ids),
             "impossible_timestamp": impossible(F.col("ts"), settings.earliest_event),
             "future_timestamp": after_night(F.col("ts"), run_date),
             "negative_price": negative,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isrf_pipeline.config.settings import ItemColumns
+from isrf_pipeline.config.settings import IngestSettings, ItemColumns
 from isrf_pipeline.ingest.parsing import Given
-from isrf_pipeline.ingest.rules import first_broken, overlong, wrongly_decoded
+from isrf_pipeline.ingest.rules import first_broken, overlong, with_line_end, wrongly_decoded
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -27,7 +27,7 @@ def mapped_columns(columns: ItemColumns) -> list[str]:
     return [name for name in (*single, *columns.attributes) if name is not None]
 
 
-def parse_items(rows: DataFrame, columns: ItemColumns, source: str, max_text_chars: int) -> DataFrame:
+def parse_items(rows: DataFrame, columns: ItemColumns, source: str, settings: IngestSettings) -> DataFrame:
     """Turn source rows into items.
 
     Parameters
@@ -38,8 +38,8 @@ def parse_items(rows: DataFrame, columns: ItemColumns, source: str, max_text_cha
         Column mapping.
     source
         Name of the source.
-    max_text_chars
-        Longest title or description.
+    settings
+        Longest row, identifier and text.
 
     Returns
     -------
@@ -75,11 +75,19 @@ def parse_items(rows: DataFrame, columns: ItemColumns, source: str, max_text_cha
     rule = first_broken(
         {
             "malformed_row": F.col("malformed") | (F.col("item_id").isNotNull() & unreadable),
+            "overlong_row": overlong(settings.max_row_chars, F.col("raw")),
             "missing_id": F.col("item_id").isNull(),
+            "overlong_id": overlong(settings.max_id_chars, F.col("item_id")),
+            "line_end_in_id": with_line_end(F.col("item_id")),
             "wrong_encoding": wrongly_decoded(
                 *[F.col(c) for c in ("item_id", "title", "brand", "description")]
             ),
-            "overlong_text": overlong(max_text_chars, F.col("title"), F.col("description")),
+            "overlong_text": overlong(
+                settings.max_text_chars,
+                *[F.col(c) for c in ("title", "brand", "description")],
+                F.array_join("categories", " "),
+                *[F.col("attributes").getItem(name) for name in columns.attributes],
+            ),
             "impossible_timestamp": F.col("_launched_on").isNotNull() & F.col("launched_on").isNull(),
             "negative_price": F.col("price") < 0,
         }

@@ -13,6 +13,9 @@ from isrf_pipeline.ingest.sources import Source, no_rows
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+#: Characters that are kept of a row above ingest.max_row_chars: enough to see where it comes from.
+_KEPT_OF_OVERLONG = 1000
+
 
 @dataclass
 class SourceCount:
@@ -79,6 +82,37 @@ def refuse_dirty(source: Source, count: SourceCount, max_share: float) -> None:
         f"them {rule} ({rows:,}); ingest.max_quarantine_share allows {max_share:.1%}; nothing was changed",
         "mend the source or its column mapping, or raise ingest.max_quarantine_share",
     )
+
+
+def only_raw_of_broken(labelled: DataFrame, max_chars: int) -> DataFrame:
+    """Forget the raw text of rows that are kept, and what is beyond the beginning of rows that are too long.
+
+    It would be most of what is held in memory.
+
+    Parameters
+    ----------
+    labelled
+        raw, rule (null for a good row).
+    max_chars
+        Of longer rows the beginning, length and hash stay.
+
+    Returns
+    -------
+    DataFrame
+        ``labelled`` with another raw.
+    """
+    from pyspark.sql import functions as F
+
+    begun = F.concat(
+        F.left("raw", F.lit(_KEPT_OF_OVERLONG)),
+        F.lit("… ("),
+        F.length("raw"),
+        F.lit(" characters, SHA-256 "),
+        F.sha2("raw", 256),
+        F.lit(")"),
+    )
+    kept = F.when(F.length("raw") > max_chars, begun).otherwise(F.col("raw"))
+    return labelled.withColumn("raw", F.when(F.col("rule").isNotNull(), kept))
 
 
 def quarantined_rows(labelled: Iterable[DataFrame], run_date: datetime.date, run_id: str) -> DataFrame:

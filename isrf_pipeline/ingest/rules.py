@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 #: catalogue, and against other rows last, so that a row is a duplicate only of a row that is kept.
 RULES: tuple[str, ...] = (
     "malformed_row",
+    "overlong_row",
     "missing_id",
+    "overlong_id",
+    "line_end_in_id",
     "wrong_encoding",
     "overlong_text",
     "impossible_timestamp",
@@ -31,6 +34,10 @@ _SCARS = (
     r"|[\u00C2\u00C3][\u00A0-\u00BF\u0152\u0153\u0160\u0161\u0178\u017D\u017E\u0192\u02C6\u02DC\u2013\u2014"
     r"\u2018-\u201A\u201C-\u201E\u2020-\u2022\u2026\u2030\u2039\u203A\u20AC\u2122]"
 )
+
+
+# Identifiers stay on their line and in their cell wherever they are written, so no two become one there.
+_LINE_ENDS = r"[\t\n\r\u2028\u2029]"
 
 
 def first_broken(broken: Mapping[str, Column]) -> Column:
@@ -63,6 +70,16 @@ def overlong(limit: int, *texts: Column) -> Column:
     condition = F.lit(False)
     for text in texts:
         condition = condition | (F.coalesce(F.length(text), F.lit(0)) > limit)
+    return condition
+
+
+def with_line_end(*ids: Column) -> Column:
+    """Whether any identifier holds a tab or a line end."""
+    from pyspark.sql import functions as F
+
+    condition = F.lit(False)
+    for id_ in ids:
+        condition = condition | F.coalesce(id_.rlike(_LINE_ENDS), F.lit(False))
     return condition
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 
+from isrf_pipeline.config.redaction import HIDDEN, redacted
 from isrf_pipeline.config.settings import EngineSettings, ServerSettings
 from isrf_pipeline.reasoning.conversation import Completion, Request
 
@@ -59,6 +60,8 @@ class Endpoint:
 
     def __init__(self, url: str, asking: Asking, clock: Callable[[], float] = time.monotonic) -> None:
         self.url = url.rstrip("/")
+        #: The address as it may be shown, without a password.
+        self.name = redacted(self.url)
         #: Requests under way.
         self.busy = 0
         #: When it may be asked again.
@@ -101,7 +104,7 @@ class Endpoint:
                     raise ServerFailedError(f"status {response.status}")
                 return [str(model["id"]) for model in (await response.json(content_type=None))["data"]]
         except (TimeoutError, aiohttp.ClientError, ValueError, KeyError, TypeError) as error:
-            raise ServerFailedError(_said(error)) from error
+            raise ServerFailedError(self._said(error)) from None
 
     async def complete(self, http: aiohttp.ClientSession, request: Request) -> Completion:
         """Ask one request.
@@ -128,7 +131,7 @@ class Endpoint:
                     raise ServerFailedError(f"status {response.status}")
                 completion = _completion(await response.json(content_type=None))
         except (TimeoutError, aiohttp.ClientError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise ServerFailedError(_said(error)) from error
+            raise ServerFailedError(self._said(error)) from None
         finally:
             self.busy -= 1
         self._failures = 0
@@ -146,7 +149,17 @@ class Endpoint:
                 excess = int(counted["count"]) + request.step.max_tokens - int(counted["max_model_len"])
                 if excess > 0:
                     return Completion("", 0, 0, excess=excess)
-        return Completion("", 0, 0, failure=f"refused by the server ({' '.join(why.split())[:150]})")
+        return Completion("", 0, 0, failure=f"refused by the server ({self._shown(why)})")
+
+    def _said(self, error: BaseException) -> str:
+        text = self._shown(str(error))
+        return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+    def _shown(self, text: str) -> str:
+        """The beginning of what a server or a library said, without secrets; a worker knows none but these."""
+        key = self._asking.settings.api_key
+        text = text.replace(self.url, self.name)
+        return redacted(" ".join((text.replace(key, HIDDEN) if key else text).split()))[:150]
 
     def _body(self, request: Request) -> dict[str, Any]:
         engine = self._asking.engine
@@ -186,8 +199,3 @@ def _seconds(header: str | None, otherwise: float) -> float:
         return float(header) if header is not None else otherwise
     except ValueError:
         return otherwise
-
-
-def _said(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:150]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

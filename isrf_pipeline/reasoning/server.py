@@ -51,7 +51,7 @@ class ServerPool:
         for endpoint, models in zip(self._endpoints, served, strict=True):
             if models is not None and self._asking.model not in models:
                 raise ReasoningError(
-                    f"server {endpoint.url}",
+                    f"server {endpoint.name}",
                     f"serves {', '.join(models) or 'no model'} and not {self._asking.model}",
                     "set reasoning.server.served_model to the name that the servers use",
                 )
@@ -129,7 +129,7 @@ class ServerPool:
         return any(models is not None for models in served)
 
     def _nobody(self) -> ReasoningError:
-        states = "; ".join(f"{e.url}: {e.last_error or 'no error'}" for e in self._endpoints)
+        states = "; ".join(f"{e.name}: {e.last_error or 'no error'}" for e in self._endpoints)
         return ReasoningError(
             "reasoning.server.urls",
             f"no server answers ({states})",

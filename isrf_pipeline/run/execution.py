@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from isrf_pipeline.config import EffectiveSettings
+from isrf_pipeline.config.redaction import redact_file
 from isrf_pipeline.environment.java import require_java
 from isrf_pipeline.errors import IsrfError
 from isrf_pipeline.lake import Lake
@@ -90,7 +91,7 @@ def held_lake(effective: EffectiveSettings, run_id: str, purpose: str) -> Iterat
 
 @contextlib.contextmanager
 def logged_to(log_file: Path) -> Iterator[None]:
-    """Log the body to ``log_file``, with the trace of what stops it.
+    """Log the body to ``log_file``, with the trace of what stops it, without secrets that Spark may have printed.
 
     Raises
     ------
@@ -108,6 +109,8 @@ def logged_to(log_file: Path) -> Iterator[None]:
         raise IsrfError(one_line(error), "was not expected", f"the trace is in {log_file}") from error
     finally:
         configure_logging()
+        if log_file.exists():
+            redact_file(log_file)
 
 
 @contextlib.contextmanager

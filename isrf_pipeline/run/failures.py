@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from isrf_pipeline import errors
+from isrf_pipeline.config.redaction import redacted
 from isrf_pipeline.errors import IsrfError
 
 _FROM_WORKER = re.compile(r"isrf_pipeline\.errors\.(\w+): (.+?): (.+); (.+?)\.?\s*$", re.MULTILINE)
@@ -24,10 +25,10 @@ def known_error(error: BaseException) -> IsrfError | None:
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """Describe ``error`` in one line of at most ``limit`` characters."""
+    """Describe ``error`` in one line without secrets, of at most ``limit`` characters where it is none of ours."""
     known = known_error(error)
     if known is not None:
-        return str(known)
-    text = " ".join(str(error).strip().split("\n", 1)[0].split())
+        return redacted(str(known))
+    text = redacted(" ".join(str(error).strip().split("\n", 1)[0].split()))
     line = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return line if len(line) <= limit else line[: limit - 1] + "…"

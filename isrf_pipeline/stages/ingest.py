@@ -15,6 +15,7 @@ from isrf_pipeline.ingest.fingerprints import source_fingerprints
 from isrf_pipeline.ingest.quarantine import (
     SourceCount,
     count_rows,
+    only_raw_of_broken,
     quarantined_rows,
     refuse_dirty,
     require_nothing_lost,
@@ -101,20 +102,21 @@ def _catalogue(ctx: StageContext) -> _Labelled:
         raise ConfigurationError("ingest.items", "is not set", "name the catalogue, see conf/local.yaml")
     origin = Source("items", source.path, source.format, source.encoding)
     rows = read_rows(ctx.spark, origin, items.mapped_columns(source.columns))
-    parsed = items.parse_items(rows, source.columns, origin.name, settings.max_text_chars)
+    parsed = items.parse_items(rows, source.columns, origin.name, settings)
     if settings.as_of_night:
         parsed = parsed.where(F.coalesce(F.col("launched_on") <= F.lit(ctx.run_date), F.lit(True)))
-    return _Labelled(_without_raw_of_good(parsed).persist(), [origin])
+    return _Labelled(only_raw_of_broken(parsed, settings.max_row_chars).persist(), [origin])
 
 
 def _clients(ctx: StageContext) -> _Labelled | None:
-    source = ctx.settings.ingest.clients
+    settings = ctx.settings.ingest
+    source = settings.clients
     if source is None:
         return None
     origin = Source("clients", source.path, source.format, source.encoding, only_mapped=True)
     rows = read_rows(ctx.spark, origin, clients.mapped_columns(source.columns))
-    parsed = clients.parse_clients(rows, source.columns, origin.name)
-    return _Labelled(_without_raw_of_good(parsed).persist(), [origin])
+    parsed = clients.parse_clients(rows, source.columns, origin.name, settings)
+    return _Labelled(only_raw_of_broken(parsed, settings.max_row_chars).persist(), [origin])
 
 
 def _events(ctx: StageContext, known_items: DataFrame) -> _Labelled:
@@ -136,14 +138,7 @@ def _events(ctx: StageContext, known_items: DataFrame) -> _Labelled:
             "ingest.interactions", "names no source", "name at least one, see conf/local.yaml"
         )
     labelled = interactions.with_duplicates(interactions.with_known_items(parsed, known_items))
-    return _Labelled(_without_raw_of_good(labelled).persist(), sources)
-
-
-def _without_raw_of_good(labelled: DataFrame) -> DataFrame:
-    """Forget the raw text of rows that are kept: it would be most of what is held in memory."""
-    from pyspark.sql import functions as F
-
-    return labelled.withColumn("raw", F.when(F.col("rule").isNotNull(), F.col("raw")))
+    return _Labelled(only_raw_of_broken(labelled, settings.max_row_chars).persist(), sources)
 
 
 def _log(source: Source, count: SourceCount, seconds: float) -> None:

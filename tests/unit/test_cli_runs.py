@@ -19,14 +19,23 @@ from isrf_pipeline.run.failures import known_error, one_line
 from isrf_pipeline.run.identity import new_run_id, parse_run_date
 from isrf_pipeline.run.launch import native_output_in, run_log_file
 from isrf_pipeline.run.lock import LOCK_NAME, hold_lake, local_root, lock_holder
-from isrf_pipeline.run.terminal import duration, text_table
+from isrf_pipeline.run.terminal import complain, duration, say, text_table, visible
 from isrf_pipeline.stages.registry import STAGE_NAMES, stage_range
 
 
 def test_the_night_is_yesterday_unless_it_is_given() -> None:
     assert parse_run_date(None, datetime.date(2026, 3, 1)) == datetime.date(2026, 2, 28)
     assert parse_run_date("2026-06-30") == datetime.date(2026, 6, 30)
-    for bad in ("2026-6-30", "2026-02-30", "2026-W01-1", ""):
+    assert parse_run_date("before:2026-03-01") == datetime.date(2026, 2, 28)
+    for bad in (
+        "2026-6-30",
+        "2026-02-30",
+        "2026-W01-1",
+        "",
+        "before:",
+        "before:2026-02-30",
+        "before:before:2026-03-01",
+    ):
         with pytest.raises(UsageError):
             parse_run_date(bad)
 
@@ -237,3 +246,13 @@ def test_a_run_that_a_scheduler_ends_lets_go_of_the_lake(tmp_path: Path) -> None
     assert child.returncode == 143
     assert "isrf: error: ended by SIGTERM" in said
     assert lock_holder(tmp_path) is None
+
+
+def test_what_is_printed_steers_no_terminal_and_turns_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    say("client \x1b[2J\u202ezero\u200b\u2028")
+    complain("--user \x07\u2066: is\nnobody")
+    printed = capsys.readouterr()
+    assert printed.out == "client \\x1b[2J\\u202ezero\\u200b\\u2028\n"
+    assert printed.err == "isrf: error: --user \\x07\\u2066: is nobody\n"
+    assert visible("é 12\u202f% – 👜") == "é 12\u202f% – 👜"
+    assert text_table(("a", "b"), [("\u200b", "x")]) == ["a       b", "\\u200b  x"]
