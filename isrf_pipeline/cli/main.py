@@ -12,6 +12,7 @@ from isrf_pipeline.cli import (
     benchmark,
     configuration,
     demo,
+    erase,
     explain,
     machine,
     plan,
@@ -42,7 +43,19 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--version", action="version", version=f"isrf {__version__}")
     commands = parser.add_commands("commands")
-    for module in (machine, demo, runs, plan, status, explain, answers, serve, configuration, benchmark):
+    for module in (
+        machine,
+        demo,
+        runs,
+        plan,
+        status,
+        explain,
+        erase,
+        answers,
+        serve,
+        configuration,
+        benchmark,
+    ):
         module.add_commands(commands)
     return parser
 

@@ -47,22 +47,42 @@ def execute(
         Whatever stopped the run; the trace is in the log file by then.
     """
     stages = [load_stage(name) for name in stage_names]
+    run_id = new_run_id(run_date)
+    with held_lake(effective, run_id, f"for the night {run_date}") as lake:
+        records = run_stages(lake.spark, effective, run_date, run_id, stages)
+        say(f"done in {duration(sum(record.seconds for record in records))}")
+        if then is not None:
+            then(lake)
+    return run_id
+
+
+@contextlib.contextmanager
+def held_lake(effective: EffectiveSettings, run_id: str, purpose: str) -> Iterator[Lake]:
+    """Hold the lake against every other run, open its log and a session, and give it to the body.
+
+    Parameters
+    ----------
+    effective
+        Settings of the run.
+    run_id
+        Its name.
+    purpose
+        What it is for, said at the start.
+
+    Raises
+    ------
+    LakeLockedError
+        If another run holds the lake.
+    """
     if not under_spark_submit():
         require_java()
-    run_id = new_run_id(run_date)
     with _hold(effective, run_id):
         log_file = run_log_file(effective.settings.lake.root, run_id)
-        say(f"run {run_id} for the night {run_date}, log {log_file}")
-        with (
-            logged_to(log_file),
-            open_session(effective.settings, log_file) as spark,
-            _lease(Lake(spark, effective.settings.lake), effective, run_id),
-        ):
-            records = run_stages(spark, effective, run_date, run_id, stages)
-            say(f"done in {duration(sum(record.seconds for record in records))}")
-            if then is not None:
-                then(Lake(spark, effective.settings.lake))
-    return run_id
+        say(f"run {run_id} {purpose}, log {log_file}")
+        with logged_to(log_file), open_session(effective.settings, log_file) as spark:
+            lake = Lake(spark, effective.settings.lake)
+            with _lease(lake, effective, run_id):
+                yield lake
 
 
 @contextlib.contextmanager

@@ -1,0 +1,158 @@
+"""Rows of the lake's tables that name a client: counted and removed, whatever signs an identifier holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from isrf_pipeline.lake import Lake, Table, tables
+from isrf_pipeline.lake.schema import ClientReference
+
+if TYPE_CHECKING:
+    from delta.tables import DeltaTable
+    from pyspark.sql import Column, DataFrame
+
+#: Name of the identifiers' column, which no table has.
+WANTED = "isrf_wanted_client"
+
+
+def lake_tables(lake: Lake) -> list[Table]:
+    """All tables that the lake has, pending ones included."""
+    declared = list(tables.ALL_TABLES.values())
+    pending = [table.pending for table in declared if table.is_delivered]
+    return [table for table in (*declared, *pending) if lake.exists(table)]
+
+
+def holds_clients(table: Table) -> bool:
+    """Whether the rows of a table name clients, were learned from them, or may mention them."""
+    mentions = any(column.may_mention_clients for column in table.columns)
+    return bool(table.client_columns()) or table.learned or mentions or table is tables.EMBEDDINGS
+
+
+def wanted_frame(lake: Lake, identifiers: tuple[str, ...]) -> DataFrame:
+    """Identifiers as a frame of one column: compared as values, and never part of a statement's text."""
+    return lake.spark.createDataFrame([(identifier,) for identifier in identifiers], f"{WANTED} string")
+
+
+@dataclass(frozen=True)
+class Named:
+    """Rows of one table that name clients.
+
+    Attributes
+    ----------
+    rows
+        How many; each counted once, whoever it names.
+    identifiers
+        Who is named.
+    """
+
+    rows: int
+    identifiers: frozenset[str]
+
+
+def named_in(lake: Lake, table: Table, wanted: DataFrame) -> Named:
+    """Rows of ``table`` that name any of ``wanted``."""
+    from pyspark.sql import functions as F
+
+    rows = lake.read(table)
+    found = []
+    for place, (name, reference) in enumerate(table.client_columns()):
+        there, client = f"{WANTED}_{place}", f"{WANTED}_named_{place}"
+        clients = wanted.select(
+            F.concat(F.lit(reference.prefix), F.col(WANTED)).alias(there), F.col(WANTED).alias(client)
+        )
+        rows = rows.join(F.broadcast(clients), F.col(name) == F.col(there), "left")
+        found.append(F.when(_condition(reference), F.col(client)))
+    if not found:
+        return Named(0, frozenset())
+    who = F.array_compact(F.array(*found))
+    # As many names as were asked for, at the most.
+    row = (
+        rows.select(who.alias("who"))
+        .where(F.size("who") > 0)
+        .agg(F.count("*"), F.array_distinct(F.flatten(F.collect_set("who"))))
+        .first()
+    )
+    return Named(row[0], frozenset(row[1])) if row is not None else Named(0, frozenset())
+
+
+def delete_rows(lake: Lake, table: Table, wanted: DataFrame) -> None:
+    """Delete the rows of ``table`` that name any of ``wanted``: one commit for each column that names clients."""
+    from pyspark.sql import functions as F
+
+    for name, reference in table.client_columns():
+        same = F.col(name) == F.concat(F.lit(reference.prefix), F.col(WANTED))
+        merge = delta_table(lake, table).merge(F.broadcast(wanted), same & _condition(reference))
+        merge.whenMatchedDelete().execute()
+
+
+def delete_all(lake: Lake, table: Table) -> int:
+    """Delete all rows of ``table`` and return how many there were."""
+    rows = lake.read(table).count()
+    if rows:
+        delta_table(lake, table).delete()
+    return rows
+
+
+def client_texts(lake: Lake, wanted: DataFrame) -> DataFrame:
+    """Hashes of the interest texts of ``wanted``, of earlier nights too: text_hash.
+
+    They are looked for in reasoning.user_features and in the answers about the clients. What is another client's text
+    as well is left out.
+    """
+    from pyspark.sql import functions as F
+
+    hashed = F.sha2("text", 256).alias("text_hash")
+    own = F.col("user_id") == F.col(WANTED)
+    features = _texts(lake, tables.USER_FEATURES, "user_id", F.col("interest"))
+    answers = _texts(lake, tables.ANSWERS, "subject", F.get_json_object("answer", "$.interest")).where(
+        "of_client"
+    )
+    theirs = features.select("user_id", "text").unionByName(answers.select("user_id", "text"))
+    others = features.join(F.broadcast(wanted), own, "left_anti").select(hashed)
+    return (
+        theirs.join(F.broadcast(wanted), own, "left_semi")
+        .select(hashed)
+        .distinct()
+        .join(others, "text_hash", "left_anti")
+    )
+
+
+def _texts(lake: Lake, table: Table, client: str, text: Column) -> DataFrame:
+    """user_id, text and of_client (whether the row is about a client) of a table that may not exist yet."""
+    from pyspark.sql import functions as F
+
+    rows = lake.read(table) if lake.exists(table) else lake.spark.createDataFrame([], table.ddl())
+    of_client = F.startswith("kind", F.lit("user.")) if "kind" in table.column_names() else F.lit(True)
+    named = rows.select(F.col(client).alias("user_id"), text.alias("text"), of_client.alias("of_client"))
+    return named.where(F.col("text").isNotNull())
+
+
+def delete_keys(lake: Lake, table: Table, keys: DataFrame) -> int:
+    """Delete the rows of ``table`` that have one of ``keys``, and return how many keys there are."""
+    from pyspark.sql import functions as F
+
+    found = keys.localCheckpoint()
+    count = found.count()
+    if count:
+        erased = found.select(*[F.col(name).alias(f"erased_{name}") for name in found.columns])
+        same = F.lit(True)
+        for name in found.columns:
+            same = same & (F.col(name) == F.col(f"erased_{name}"))
+        delta_table(lake, table).merge(erased, same).whenMatchedDelete().execute()
+    return count
+
+
+def delta_table(lake: Lake, table: Table) -> DeltaTable:
+    """``table`` for changes of single rows."""
+    from delta.tables import DeltaTable
+
+    if lake.settings.catalog is not None:
+        return DeltaTable.forName(lake.spark, lake.address(table))
+    return DeltaTable.forPath(lake.spark, lake.path(table))
+
+
+def _condition(reference: ClientReference) -> Column:
+    from pyspark.sql import functions as F
+
+    return F.expr(reference.when) if reference.when is not None else F.lit(True)
