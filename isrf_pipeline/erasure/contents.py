@@ -5,9 +5,11 @@ from __future__ import annotations
 import bz2
 import csv
 import gzip
+import html
 import io
 import json
 import lzma
+import re
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -35,6 +37,8 @@ _COMPRESSED: dict[str, Callable[[BinaryIO], Any]] = {
     ".xz": lzma.LZMAFile,
 }
 _JSON = (".json", ".jsonl", ".ndjson", ".crc", ".log")
+#: As the report's template has it.
+_SHOWN_CLIENT = re.compile(rb"Client <bdi>(.*?)</bdi>", re.DOTALL)
 _ZIP_MAGIC = b"PK\x03\x04"
 
 
@@ -81,7 +85,7 @@ def places(
     """Where a file names any of ``wanted``.
 
     Parquet is decoded column by column, with the bounds in its footer; JSON is parsed, and JSON within JSON (the
-    statistics in Delta's log); CSV is split into cells; compressed files are opened. Besides, the bytes of every file
+    statistics in Delta's log); CSV is split into cells; the report's examples are read; compressed files are opened. Besides, the bytes of every file
     are searched as text.
 
     Parameters
@@ -120,6 +124,9 @@ def places(
         with opened() as file:
             for column, value in _cells(file, "\t" if path.suffix == ".tsv" else None):
                 note(f"column {column}", _whole(value, column, wanted, columns))
+    elif path.suffix == ".html":
+        with opened() as file:
+            note("client shown", wanted.identifiers.intersection(shown_clients(file.read())))
     with opened() as file:
         note("text", wanted.text.in_stream(file))
     return [Place(where, frozenset(identifiers)) for where, identifiers in sorted(found.items())]
@@ -149,6 +156,11 @@ def _in_archive(opened: Callable[[], BinaryIO], wanted: Wanted, columns: ClientC
 
             found += places(member, content, wanted, columns)
     return found
+
+
+def shown_clients(page: bytes) -> list[str]:
+    """Clients that the report shows as examples."""
+    return [html.unescape(name.decode("utf-8", "replace")) for name in _SHOWN_CLIENT.findall(page)]
 
 
 # JSON

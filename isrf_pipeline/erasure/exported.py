@@ -6,7 +6,6 @@ import contextlib
 import csv
 import datetime
 import gzip
-import html
 import io
 import json
 import os
@@ -23,6 +22,7 @@ from isrf_pipeline.erasure.contents import (
     delimiter_of,
     names_clients,
     places,
+    shown_clients,
 )
 from isrf_pipeline.exports.folder import replaced_folder
 from isrf_pipeline.exports.manifest import MANIFEST_NAME, describe_file
@@ -232,9 +232,7 @@ def _report_without(source: BinaryIO, target: BinaryIO, wanted: Wanted) -> _Drop
 
     def kept(example: re.Match[bytes]) -> bytes:
         found = wanted.text.in_bytes(example.group())
-        named = re.search(rb"<h3>Client <bdi>(.*?)</bdi>", example.group(), re.DOTALL)
-        if named is not None:
-            found |= {html.unescape(named.group(1).decode("utf-8", "replace"))} & wanted.identifiers
+        found |= wanted.identifiers.intersection(shown_clients(example.group()))
         identifiers.update(found)
         return b"" if found else example.group()
 
