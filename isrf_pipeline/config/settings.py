@@ -21,6 +21,7 @@ from isrf_pipeline.config.ingest_settings import (
     ResearchSource,
 )
 from isrf_pipeline.config.learning_settings import AlignmentSettings, RankerSettings, SequenceSettings
+from isrf_pipeline.config.maintenance_settings import MaintenanceSettings
 from isrf_pipeline.config.peer_settings import (
     Bm25Settings,
     EaseSettings,
@@ -62,6 +63,7 @@ __all__ = [
     "ItemColumns",
     "ItemSource",
     "LakeSettings",
+    "MaintenanceSettings",
     "MllibAlsSettings",
     "OptimizeSettings",
     "PriceSettings",
@@ -407,3 +409,4 @@ class Settings(Section):
     recommend: RecommendSettings = RecommendSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     export: ExportSettings = ExportSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()

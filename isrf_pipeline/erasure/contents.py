@@ -85,8 +85,8 @@ def places(
     """Where a file names any of ``wanted``.
 
     Parquet is decoded column by column, with the bounds in its footer; JSON is parsed, and JSON within JSON (the
-    statistics in Delta's log); CSV is split into cells; the report's examples are read; compressed files are opened. Besides, the bytes of every file
-    are searched as text.
+    statistics in Delta's log); CSV is split into cells; of the report the examples are read; compressed files are
+    opened. Besides, the bytes of every file are searched as text.
 
     Parameters
     ----------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.config import Settings
@@ -19,15 +18,14 @@ from isrf_pipeline.erasure.rows import (
     delete_keys,
     delete_rows,
     holds_clients,
-    lake_tables,
     named_in,
     wanted_frame,
 )
 from isrf_pipeline.erasure.run_logs import redact_logs
 from isrf_pipeline.erasure.shared_names import wanted_of
-from isrf_pipeline.errors import ConfigurationError
-from isrf_pipeline.exports.folder import export_folder
-from isrf_pipeline.lake import Lake, tables
+from isrf_pipeline.exports.folder import exports_root
+from isrf_pipeline.lake import Lake, Table, tables
+from isrf_pipeline.lake.existing import existing_tables
 from isrf_pipeline.logs import log_event
 from isrf_pipeline.run.launch import run_log_file
 from isrf_pipeline.run.lock import local_root
@@ -93,13 +91,13 @@ def erase(
     lake = Lake(cleaning_session(lake.spark), lake.settings)
     asked = wanted_frame(lake, identifiers)
     wanted = wanted_of(lake, identifiers)
-    existing = lake_tables(lake)
+    existing = existing_tables(lake)
     done = Erasure(only_values=len([one for one in identifiers if not wanted.text.looks_for(one)]))
     known: set[str] = set()
-    named = {}
+    named: list[tuple[Table, int]] = []
     for table in existing:
         found = named_in(lake, table, asked)
-        named[table] = found.rows
+        named.append((table, found.rows))
         known |= found.identifiers
     done.unknown = len(identifiers) - len(known)
     if not dry_run:
@@ -113,7 +111,7 @@ def erase(
         _count(done, tables.EMBEDDINGS.name, _embeddings(lake, asked, dry_run))
     _count(done, tables.QUARANTINE.name, delete_quarantined(lake, wanted, settings, dry_run))
     _count(done, tables.RUNS.name, redact_errors(lake, wanted, dry_run))
-    for table, rows in named.items():
+    for table, rows in named:
         _count(done, table.name, rows)
         if rows and not dry_run:
             delete_rows(lake, table, asked)
@@ -142,14 +140,6 @@ def erase(
         files_that_name_them=len(done.scan.found),
     )
     return done
-
-
-def exports_root(settings: Settings) -> Path | None:
-    """Folder of the nights' exports; None where there can be none."""
-    try:
-        return export_folder(settings, datetime.date.min).parent
-    except ConfigurationError:
-        return None
 
 
 def _embeddings(lake: Lake, asked: DataFrame, dry_run: bool) -> int:

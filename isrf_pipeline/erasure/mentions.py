@@ -12,8 +12,9 @@ import pyarrow as pa
 from isrf_pipeline.config import Settings
 from isrf_pipeline.erasure.contents import Wanted
 from isrf_pipeline.erasure.identifiers import clean_identifiers
-from isrf_pipeline.erasure.rows import delete_keys, delta_table
+from isrf_pipeline.erasure.rows import delete_keys
 from isrf_pipeline.lake import Lake, tables
+from isrf_pipeline.lake.existing import delta_table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

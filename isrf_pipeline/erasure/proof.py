@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from isrf_pipeline.erasure.contents import ClientColumns, Place, Wanted, places
-from isrf_pipeline.erasure.rows import lake_tables
 from isrf_pipeline.lake import Lake
+from isrf_pipeline.lake.existing import existing_tables
 from isrf_pipeline.run.lock import local_root
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def scan_lake(lake: Lake, wanted: Wanted, others: tuple[Path, ...] = ()) -> Scan
 def _table_folders(lake: Lake) -> dict[str, ClientColumns]:
     """Folder of each table to its columns that name clients."""
     folders: dict[str, ClientColumns] = {}
-    for table in lake_tables(lake):
+    for table in existing_tables(lake):
         detail = lake.spark.sql(f"DESCRIBE DETAIL {lake.address(table)}").select("location").first()
         assert detail is not None
         folders[_plain(detail["location"])] = {

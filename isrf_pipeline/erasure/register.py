@@ -6,9 +6,9 @@ import datetime
 import secrets
 from typing import TYPE_CHECKING
 
-from isrf_pipeline.erasure.rows import delta_table
 from isrf_pipeline.ingest.rules import ERASED_CLIENT
 from isrf_pipeline.lake import Lake, tables
+from isrf_pipeline.lake.existing import delta_table
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

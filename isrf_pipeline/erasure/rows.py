@@ -6,21 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.lake import Lake, Table, tables
+from isrf_pipeline.lake.existing import delta_table
 from isrf_pipeline.lake.schema import ClientReference
 
 if TYPE_CHECKING:
-    from delta.tables import DeltaTable
     from pyspark.sql import Column, DataFrame
 
 #: Name of the identifiers' column, which no table has.
 WANTED = "isrf_wanted_client"
-
-
-def lake_tables(lake: Lake) -> list[Table]:
-    """All tables that the lake has, pending ones included."""
-    declared = list(tables.ALL_TABLES.values())
-    pending = [table.pending for table in declared if table.is_delivered]
-    return [table for table in (*declared, *pending) if lake.exists(table)]
 
 
 def holds_clients(table: Table) -> bool:
@@ -141,15 +134,6 @@ def delete_keys(lake: Lake, table: Table, keys: DataFrame) -> int:
             same = same & (F.col(name) == F.col(f"erased_{name}"))
         delta_table(lake, table).merge(erased, same).whenMatchedDelete().execute()
     return count
-
-
-def delta_table(lake: Lake, table: Table) -> DeltaTable:
-    """``table`` for changes of single rows."""
-    from delta.tables import DeltaTable
-
-    if lake.settings.catalog is not None:
-        return DeltaTable.forName(lake.spark, lake.address(table))
-    return DeltaTable.forPath(lake.spark, lake.path(table))
 
 
 def _condition(reference: ClientReference) -> Column:

@@ -28,7 +28,7 @@ ROUND_NOTE = "round of optimization"
 _INPUTS = (tables.INTERACTIONS, tables.ITEMS, tables.ITEM_FEATURES, tables.EDGES)
 _REBUILT = (tables.PROFILES, tables.SIMILARITY)
 #: Settings that change nothing of what is kept.
-_ELSEWHERE = {"environment", "lake", "spark", "export", "evaluation"}
+_ELSEWHERE = {"environment", "lake", "spark", "export", "evaluation", "maintenance"}
 
 
 class Progress:
