@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import functools
+import itertools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from isrf_pipeline.concurrent_actions import run_together
 from isrf_pipeline.config import Settings
 from isrf_pipeline.erasure.exported import ExportErasure, erase_from_exports
 from isrf_pipeline.erasure.history import cleaning_session, forget_history
@@ -24,7 +28,7 @@ from isrf_pipeline.erasure.rows import (
 from isrf_pipeline.erasure.run_logs import redact_logs
 from isrf_pipeline.erasure.shared_names import wanted_of
 from isrf_pipeline.exports.folder import exports_root
-from isrf_pipeline.lake import Lake, Table, tables
+from isrf_pipeline.lake import Lake, tables
 from isrf_pipeline.lake.existing import existing_tables
 from isrf_pipeline.logs import log_event
 from isrf_pipeline.run.launch import run_log_file
@@ -32,6 +36,10 @@ from isrf_pipeline.run.lock import local_root
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+
+#: Tables that are worked on side by side.
+_AT_A_TIME = 4
 
 
 @dataclass
@@ -93,12 +101,8 @@ def erase(
     wanted = wanted_of(lake, identifiers)
     existing = existing_tables(lake)
     done = Erasure(only_values=len([one for one in identifiers if not wanted.text.looks_for(one)]))
-    known: set[str] = set()
-    named: list[tuple[Table, int]] = []
-    for table in existing:
-        found = named_in(lake, table, asked)
-        named.append((table, found.rows))
-        known |= found.identifiers
+    named = named_in(lake, existing, asked)
+    known = {identifier for found in named.values() for identifier in found.identifiers}
     done.unknown = len(identifiers) - len(known)
     if not dry_run:
         # First of all: from here on no ingest brings the clients back, whatever happens.
@@ -111,19 +115,23 @@ def erase(
         _count(done, tables.EMBEDDINGS.name, _embeddings(lake, asked, dry_run))
     _count(done, tables.QUARANTINE.name, delete_quarantined(lake, wanted, settings, dry_run))
     _count(done, tables.RUNS.name, redact_errors(lake, wanted, dry_run))
-    for table, rows in named:
-        _count(done, table.name, rows)
-        if rows and not dry_run:
-            delete_rows(lake, table, asked)
+    for name, found in named.items():
+        _count(done, name, found.rows)
+    if not dry_run:
+        _a_few_at_a_time(
+            functools.partial(delete_rows, lake, table, asked, named[table.name].columns)
+            for table in existing
+            if table.name in named
+        )
     folder = exports_root(settings)
     if folder is not None:
         done.exports = erase_from_exports(folder, wanted, now.date(), dry_run)
     if dry_run:
         return done
-    for table in existing:
-        # Also where no row was found: earlier versions may have had some, and a killed erasure may have left them.
-        if holds_clients(table):
-            forget_history(lake, table, run_id)
+    # Also where no row was found: earlier versions may have had some, and a killed erasure may have left them.
+    _a_few_at_a_time(
+        functools.partial(forget_history, lake, table, run_id) for table in existing if holds_clients(table)
+    )
     root = local_root(lake.root)
     if root is not None:
         done.logs = redact_logs(root / "logs", wanted, run_log_file(lake.root, run_id))
@@ -140,6 +148,12 @@ def erase(
         files_that_name_them=len(done.scan.found),
     )
     return done
+
+
+def _a_few_at_a_time(actions: Iterable[Callable[[], None]]) -> None:
+    waiting = iter(actions)
+    while some := list(itertools.islice(waiting, _AT_A_TIME)):
+        run_together(*some)
 
 
 def _embeddings(lake: Lake, asked: DataFrame, dry_run: bool) -> int:

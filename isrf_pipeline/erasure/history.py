@@ -48,30 +48,32 @@ def forget_history(lake: Lake, table: Table, run_id: str) -> None:
     run_id
         Written to the table's properties: the commit that the log begins with.
     """
-    address = lake.address(table)
-    detail = lake.spark.sql(f"DESCRIBE DETAIL {address}").select("location", "properties").first()
-    assert detail is not None
-    if (detail["properties"] or {}).get("delta.enableDeletionVectors") == "true":
+    address, folder = lake.address(table), table_folder(lake, table)
+    jvm: Any = lake.spark.sparkContext._jvm
+    java_session = lake.spark._jsparkSession
+    delta_log = jvm.org.apache.spark.sql.delta.DeltaLog
+    log, nothing = delta_log.forTable(java_session, folder), jvm.scala.Option.empty()
+    if log.update(False, nothing, nothing).metadata().configuration().contains("delta.enableDeletionVectors"):
         # Rows that are only marked as deleted are still in their files.
         lake.spark.sql(f"REORG TABLE {address} APPLY (PURGE)")
     lake.spark.sql(f"VACUUM {address} RETAIN 0 HOURS")
     lake.spark.sql(f"ALTER TABLE {address} SET TBLPROPERTIES ('isrf.historyBegins' = '{run_id}')")
-    _forget_log(lake.spark, detail["location"])
-
-
-def _forget_log(spark: SparkSession, location: str) -> None:
-    jvm: Any = spark.sparkContext._jvm
-    java_session = spark._jsparkSession
-    folder = jvm.org.apache.hadoop.fs.Path(location)
-    delta_log = jvm.org.apache.spark.sql.delta.DeltaLog
-    log = delta_log.forTable(java_session, location)
-    nothing = jvm.scala.Option.empty()
     newest: int = log.update(False, nothing, nothing).version()
     log.checkpoint()
-    files = folder.getFileSystem(java_session.sessionState().newHadoopConf())
-    for status in files.listStatus(jvm.org.apache.hadoop.fs.Path(folder, "_delta_log")):
+    path = jvm.org.apache.hadoop.fs.Path(folder)
+    files = path.getFileSystem(java_session.sessionState().newHadoopConf())
+    for status in files.listStatus(jvm.org.apache.hadoop.fs.Path(path, "_delta_log")):
         versioned = _VERSIONED.match(status.getPath().getName())
         if versioned is not None and int(versioned.group(1)) < newest:
             files.delete(status.getPath(), False)
     # States that were read before point to files that are gone.
-    delta_log.invalidateCache(java_session, folder)
+    delta_log.invalidateCache(java_session, path)
+
+
+def table_folder(lake: Lake, table: Table) -> str:
+    """Folder of an existing table, whether it is addressed by path or through a catalog."""
+    if lake.settings.catalog is None:
+        return lake.path(table)
+    detail = lake.spark.sql(f"DESCRIBE DETAIL {lake.address(table)}").select("location").first()
+    assert detail is not None
+    return str(detail["location"])

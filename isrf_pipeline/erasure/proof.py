@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from isrf_pipeline.erasure.contents import ClientColumns, Place, Wanted, places
+from isrf_pipeline.erasure.history import table_folder
 from isrf_pipeline.lake import Lake
 from isrf_pipeline.lake.existing import existing_tables
 from isrf_pipeline.run.lock import local_root
@@ -68,14 +69,12 @@ def scan_lake(lake: Lake, wanted: Wanted, others: tuple[Path, ...] = ()) -> Scan
 
 def _table_folders(lake: Lake) -> dict[str, ClientColumns]:
     """Folder of each table to its columns that name clients."""
-    folders: dict[str, ClientColumns] = {}
-    for table in existing_tables(lake):
-        detail = lake.spark.sql(f"DESCRIBE DETAIL {lake.address(table)}").select("location").first()
-        assert detail is not None
-        folders[_plain(detail["location"])] = {
+    return {
+        _plain(table_folder(lake, table)): {
             name: (reference.prefix,) for name, reference in table.client_columns()
         }
-    return folders
+        for table in existing_tables(lake)
+    }
 
 
 def _plain(path: str) -> str:

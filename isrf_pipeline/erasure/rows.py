@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,48 +37,71 @@ class Named:
     ----------
     rows
         How many; each counted once, whoever it names.
+    columns
+        Columns in which somebody is named.
     identifiers
         Who is named.
     """
 
     rows: int
+    columns: frozenset[str]
     identifiers: frozenset[str]
 
 
-def named_in(lake: Lake, table: Table, wanted: DataFrame) -> Named:
-    """Rows of ``table`` that name any of ``wanted``."""
+def named_in(lake: Lake, tables_to_look_at: Sequence[Table], wanted: DataFrame) -> dict[str, Named]:
+    """What each table's rows say of ``wanted``, by one query; tables that name none of them are left out."""
+    from pyspark.sql import DataFrame
     from pyspark.sql import functions as F
 
-    rows = lake.read(table)
-    found = []
-    for place, (name, reference) in enumerate(table.client_columns()):
-        there, client = f"{WANTED}_{place}", f"{WANTED}_named_{place}"
-        clients = wanted.select(
-            F.concat(F.lit(reference.prefix), F.col(WANTED)).alias(there), F.col(WANTED).alias(client)
-        )
-        rows = rows.join(F.broadcast(clients), F.col(name) == F.col(there), "left")
-        found.append(F.when(_condition(reference), F.col(client)))
-    if not found:
-        return Named(0, frozenset())
-    who = F.array_compact(F.array(*found))
-    # As many names as were asked for, at the most.
-    row = (
-        rows.select(who.alias("who"))
-        .where(F.size("who") > 0)
-        .agg(F.count("*"), F.array_distinct(F.flatten(F.collect_set("who"))))
-        .first()
+    frames = []
+    for table in tables_to_look_at:
+        names = [
+            F.when(
+                _condition(reference),
+                F.struct(
+                    F.lit(name).alias("column"),
+                    F.lit(reference.prefix).alias("prefix"),
+                    F.col(name).alias("value"),
+                ),
+            )
+            for name, reference in table.client_columns()
+        ]
+        if names:
+            frames.append(
+                lake.read(table).select(F.lit(table.name).alias("table"), F.array(*names).alias("names"))
+            )
+    if not frames:
+        return {}
+    client = F.substring("name.value", F.length("name.prefix") + 1, F.length("name.value"))
+    named = (
+        functools.reduce(DataFrame.unionByName, frames)
+        .withColumn("row", F.monotonically_increasing_id())
+        .select("table", "row", F.explode(F.array_compact("names")).alias("name"))
+        .where(F.startswith("name.value", "name.prefix"))
+        .select("table", "row", "name.column", client.alias("client"))
+        .join(F.broadcast(wanted), F.col("client") == F.col(WANTED))
     )
-    return Named(row[0], frozenset(row[1])) if row is not None else Named(0, frozenset())
+    # As many names as were asked for, at the most.
+    found = named.groupBy("table").agg(
+        F.count_distinct("row").alias("rows"),
+        F.collect_set("column").alias("columns"),
+        F.collect_set("client").alias("clients"),
+    )
+    return {
+        row["table"]: Named(row["rows"], frozenset(row["columns"]), frozenset(row["clients"]))
+        for row in found.collect()
+    }
 
 
-def delete_rows(lake: Lake, table: Table, wanted: DataFrame) -> None:
-    """Delete the rows of ``table`` that name any of ``wanted``: one commit for each column that names clients."""
+def delete_rows(lake: Lake, table: Table, wanted: DataFrame, columns: Collection[str]) -> None:
+    """Delete the rows of ``table`` that name any of ``wanted`` in ``columns``: one commit for each of these."""
     from pyspark.sql import functions as F
 
     for name, reference in table.client_columns():
-        same = F.col(name) == F.concat(F.lit(reference.prefix), F.col(WANTED))
-        merge = delta_table(lake, table).merge(F.broadcast(wanted), same & _condition(reference))
-        merge.whenMatchedDelete().execute()
+        if name in columns:
+            same = F.col(name) == F.concat(F.lit(reference.prefix), F.col(WANTED))
+            merge = delta_table(lake, table).merge(F.broadcast(wanted), same & _condition(reference))
+            merge.whenMatchedDelete().execute()
 
 
 def delete_all(lake: Lake, table: Table) -> int:

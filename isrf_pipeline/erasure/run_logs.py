@@ -25,7 +25,7 @@ def redact_logs(folder: Path, wanted: Wanted, apart_from: Path | None = None) ->
     """
     changed = 0
     for path in sorted(folder.glob("*.log")) if folder.is_dir() else []:
-        if apart_from is not None and path.samefile(apart_from):
+        if apart_from is not None and path.absolute() == apart_from.absolute():
             continue
         changed += _redact(path, wanted)
     return changed
