@@ -19,6 +19,8 @@ _ESCAPED_BLANKS = re.compile(rb"\\[nrt]")
 #: What ingest trims from an identifier.
 _BLANKS = " \t\r\n\u00a0"
 _SHORTEST = 6
+#: Up to so many spellings are searched for one by one, which is faster than a look at each word.
+_FEW = 64
 _BLOCK_BYTES = 8 << 20
 #: Stands where an identifier stood.
 ERASED = b"[erased]"
@@ -74,15 +76,17 @@ class TextSearch:
 
     def __init__(self, identifiers: Iterable[str]) -> None:
         self._identifiers = frozenset(identifiers)
-        #: Spellings that are one word: looked up, so that their number costs no time.
-        self._words: dict[bytes, str] = {}
+        forms = {
+            spelling.encode("utf-8", "surrogatepass"): identifier
+            for identifier in sorted(self._identifiers)
+            for spelling in spellings(identifier)
+        }
+        many = len(forms) > _FEW
+        #: Spellings that are one word, where there are many: words are looked up, so that their number costs no time.
+        self._words = {form: forms[form] for form in forms if many and _TOKEN.fullmatch(form)}
         #: Others, each searched for by itself.
-        self._others: dict[bytes, str] = {}
-        for identifier in sorted(self._identifiers):
-            for spelling in spellings(identifier):
-                form = spelling.encode("utf-8", "surrogatepass")
-                (self._words if _TOKEN.fullmatch(form) else self._others)[form] = identifier
-        longest = max((len(form) for form in (*self._words, *self._others)), default=0)
+        self._others = {form: forms[form] for form in forms if form not in self._words}
+        longest = max((len(form) for form in forms), default=0)
         #: More than one form and the signs that decide where it ends.
         self._overlap = 2 * longest + 16
 
@@ -131,7 +135,8 @@ class TextSearch:
             yield from self._once(_ESCAPED_BLANKS.sub(b"  ", data))
 
     def _once(self, data: bytes) -> Iterator[_Found]:
-        if self._words:
+        # Most texts hold none of them, and that is said without a look at each word.
+        if self._words and not self._words.keys().isdisjoint(_TOKEN.findall(data)):
             for token in _TOKEN.finditer(data):
                 identifier = self._words.get(token.group())
                 if identifier is not None:

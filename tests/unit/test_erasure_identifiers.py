@@ -98,6 +98,14 @@ def test_blanks_around_identifiers_go_as_ingest_trims_them() -> None:
     assert clean_identifiers([" a b ", "a b", "", "\u00a0c\r", "\t"]) == ("a b", "c")
 
 
+@given(text=st.text(alphabet="aC1-.@_ \\n\u00e9", max_size=40))
+def test_many_identifiers_are_found_as_a_few_are(text: str) -> None:
+    sought = ["aC-1", "C1", "a.C", "-1a", "\u00e91", "a C"]
+    filling = [f"filling-{number}" for number in range(identifiers._FEW + 1)]
+    data = text.encode()
+    assert TextSearch(sought).in_bytes(data) == TextSearch(sought + filling).in_bytes(data)
+
+
 @given(
     before=st.text(alphabet="aC1-. ", max_size=12),
     after=st.text(alphabet="aC1-. ", max_size=12),
