@@ -24,6 +24,7 @@ from isrf_pipeline.config.ingest_settings import (
     ResearchSource,
 )
 from isrf_pipeline.config.learning_settings import AlignmentSettings, RankerSettings, SequenceSettings
+from isrf_pipeline.config.maintenance_settings import MaintenanceSettings
 from isrf_pipeline.config.peer_settings import (
     Bm25Settings,
     EaseSettings,
@@ -68,6 +69,7 @@ __all__ = [
     "ItemColumns",
     "ItemSource",
     "LakeSettings",
+    "MaintenanceSettings",
     "MllibAlsSettings",
     "OptimizeSettings",
     "PriceSettings",
@@ -420,6 +422,7 @@ class Settings(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     gates: GateSettings = GateSettings()
     export: ExportSettings = ExportSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
 
     @model_validator(mode="after")
     def _quota_fits_the_list(self) -> Self:

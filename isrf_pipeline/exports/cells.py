@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
 #: Line ends and other control characters: one record must stay one line in whatever reads the file.
 _CONTROL_CHARACTERS = r"[\x00-\x1f\x7f\u0085\u2028\u2029]+"
-#: What a spreadsheet takes for a formula, the full-width forms of some Asian locales included.
+#: What a spreadsheet takes for a formula, the full-width forms of some Asian locales included. Apostrophes before it
+#: count: else "=1" with one in front would be the same cell as "'=1", and two identifiers would become one.
 _FORMULA_START = r"^'*[\s\u00a0\u3000\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]"
 #: Characters that are one code point and two UTF-16 units.
 _OUTSIDE_SUPPLEMENTARY = r"[^\x{10000}-\x{10FFFF}]"

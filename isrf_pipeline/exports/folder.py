@@ -37,6 +37,14 @@ def export_folder(settings: Settings, run_date: datetime.date) -> Path:
     return Path(root).resolve() / run_date.isoformat()
 
 
+def exports_root(settings: Settings) -> Path | None:
+    """Folder of all nights' folders; None where the settings name none that files can be written to."""
+    try:
+        return export_folder(settings, datetime.date.min).parent
+    except ConfigurationError:
+        return None
+
+
 @contextlib.contextmanager
 def replaced_folder(final: Path) -> Iterator[Path]:
     """Give an empty folder beside ``final`` that takes its place when the body ends well.

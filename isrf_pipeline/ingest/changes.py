@@ -30,7 +30,8 @@ def changes_since_last_night(ctx: StageContext) -> dict[tuple[str, str], float]:
     dict
         (measure, "all") to rows.
     """
-    from pyspark.errors import AnalysisException
+    from py4j.protocol import Py4JJavaError
+    from pyspark.errors import PySparkException
 
     before = _versions_before(ctx)
     if before is None:
@@ -48,7 +49,7 @@ def changes_since_last_night(ctx: StageContext) -> dict[tuple[str, str], float]:
                 "more_events": events[1].count() - events[0].count(),
             }.items()
         }
-    except AnalysisException as error:
+    except (PySparkException, Py4JJavaError) as error:
         # Maintenance has removed these versions; what tonight brings is no worse for it.
         log_event("no_version_to_compare_with", error=str(error).splitlines()[0])
         return {}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.errors import InputRefusedError, IsrfError
+from isrf_pipeline.ingest.rules import ERASED_CLIENT
 from isrf_pipeline.ingest.sources import Source, no_rows
 
 if TYPE_CHECKING:
@@ -27,10 +28,13 @@ class SourceCount:
         Rows that break no rule.
     broken
         Rule to rows that break it.
+    erased
+        Rows of erased clients, which are dropped.
     """
 
     accepted: int = 0
     broken: dict[str, int] = field(default_factory=dict)
+    erased: int = 0
 
     @property
     def quarantined(self) -> int:
@@ -39,8 +43,8 @@ class SourceCount:
 
     @property
     def rows(self) -> int:
-        """All rows."""
-        return self.accepted + self.quarantined
+        """All rows of the source."""
+        return self.accepted + self.quarantined + self.erased
 
 
 def count_rows(labelled: DataFrame, sources: Sequence[Source]) -> dict[str, SourceCount]:
@@ -58,6 +62,8 @@ def count_rows(labelled: DataFrame, sources: Sequence[Source]) -> dict[str, Sour
         count = counts[row["source"]]
         if row["rule"] is None:
             count.accepted = row["count"]
+        elif row["rule"] == ERASED_CLIENT:
+            count.erased = row["count"]
         else:
             count.broken[row["rule"]] = row["count"]
     return counts
@@ -130,7 +136,8 @@ def quarantined_rows(labelled: Iterable[DataFrame], run_date: datetime.date, run
 
     broken: DataFrame | None = None
     for frame in labelled:
-        part = frame.where(F.col("rule").isNotNull()).select("source", "raw", "rule")
+        kept = F.col("rule").isNotNull() & (F.col("rule") != ERASED_CLIENT)
+        part = frame.where(kept).select("source", "raw", "rule")
         broken = part if broken is None else broken.unionByName(part)
     assert broken is not None
     # Rows that are equal to the last character are still as many rows: their number makes the key unique.

@@ -26,6 +26,9 @@ RULES: tuple[str, ...] = (
     "duplicate",
 )
 
+#: Of rows of clients who were erased: they are dropped, neither kept nor quarantined.
+ERASED_CLIENT = "erased_client"
+
 # Tab, line feed and carriage return are text; other control characters and the replacement character are scars of a
 # wrong decoding (C1 controls are what Windows-1252 becomes when it is read as Latin-1). So is UTF-8 that was read as
 # Windows-1252: no language has a capital A with tilde or circumflex before such signs.

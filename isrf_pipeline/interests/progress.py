@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _INPUTS = (tables.INTERACTIONS, tables.ITEMS, tables.ITEM_FEATURES, tables.EDGES)
 #: Settings that change nothing of what is kept.
-_ELSEWHERE = {"environment", "lake", "spark", "campaigns", "export", "evaluation", "gates"}
+_ELSEWHERE = {"environment", "lake", "spark", "campaigns", "export", "evaluation", "gates", "maintenance"}
 
 
 class Progress:
@@ -99,7 +99,7 @@ def _fingerprint(ctx: StageContext) -> str:
         "settings": ctx.settings.model_dump(mode="json", exclude=_ELSEWHERE),
         "versions": {table.name: ctx.lake.version(table) for table in _INPUTS}
         | {
-            table.name: ctx.lake.version_without(table, tables.ROUND_NOTE)
+            table.name: ctx.lake.version_without(table, tables.ROUND_NOTE, tables.MAINTENANCE_NOTE)
             for table in tables.REBUILT_IN_ROUNDS
         },
     }

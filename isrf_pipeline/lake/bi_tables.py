@@ -7,7 +7,7 @@ out. Of ten million clients, the chance that any two share a key is one in 370,0
 
 from __future__ import annotations
 
-from isrf_pipeline.lake.schema import Column, Table
+from isrf_pipeline.lake.schema import ClientReference, Column, Retention, Table
 
 
 def _required(name: str, type_: str, comment: str) -> Column:
@@ -15,7 +15,8 @@ def _required(name: str, type_: str, comment: str) -> Column:
 
 
 _NIGHT = _required("run_date", "date", "Night that the row belongs to; joins dim_night")
-_CLIENT = _required("client_key", "bigint", "Client; joins dim_client")
+_HASHED = ClientReference(hashed=True)
+_CLIENT = Column("client_key", "bigint", "Client; joins dim_client", nullable=False, client=_HASHED)
 _ITEM = _required("item_key", "bigint", "Article; joins dim_item")
 # Never null, as no key is: pandas reads whole numbers among which one is null as floating point and loses digits.
 _SEGMENT = _required(
@@ -39,6 +40,7 @@ DIM_NIGHT = Table(
         _required("day_name", "string", "English name of the day"),
         _required("is_weekend", "boolean", "Whether it is a Saturday or a Sunday"),
     ),
+    retention=Retention("gold_nights"),
 )
 
 DIM_CLIENT = Table(
@@ -46,8 +48,10 @@ DIM_CLIENT = Table(
     "One client as of the newest exported night",
     ("client_key",),
     (
-        _required("client_key", "bigint", "Hash of the client's identifier"),
-        _required("user_id", "string", "Client, as named by the source"),
+        Column("client_key", "bigint", "Hash of the client's identifier", nullable=False, client=_HASHED),
+        Column(
+            "user_id", "string", "Client, as named by the source", nullable=False, client=ClientReference()
+        ),
         Column("consent", "boolean", "Marketing consent; null where the client is in no list of clients"),
         _SEGMENT,
         Column("segment_id", "string", "Identifier of this segment; null where the client is in none"),
@@ -91,6 +95,7 @@ DIM_SEGMENT = Table(
         Column("size", "int", "Number of clients"),
         Column("top_features", "string", "Distinguishing features, strongest first, divided by ', '"),
     ),
+    retention=Retention("gold_nights"),
 )
 
 FACT_RECOMMENDATION = Table(
@@ -111,6 +116,7 @@ FACT_RECOMMENDATION = Table(
             "because_items", "string", "Item identifiers that the explicit share rests on, as a JSON list"
         ),
     ),
+    retention=Retention("gold_nights"),
 )
 
 FACT_SEGMENT_MEMBERSHIP = Table(
@@ -123,6 +129,7 @@ FACT_SEGMENT_MEMBERSHIP = Table(
         _SEGMENT,
         _required("affinity", "double", "Share of the client's strongest neighbours that are in the segment"),
     ),
+    retention=Retention("gold_nights"),
 )
 
 FACT_HERO_ITEM = Table(
@@ -139,6 +146,7 @@ FACT_HERO_ITEM = Table(
             "lift", "double", "Recommended share of clients over the share of clients who already have it"
         ),
     ),
+    retention=Retention("gold_nights"),
 )
 
 FACT_RELATED_ITEM = Table(
@@ -153,6 +161,7 @@ FACT_RELATED_ITEM = Table(
         _required("score", "double", "Strength"),
         _required("relation", "string", "Kind of relation, for example followed_by or similar_meaning"),
     ),
+    retention=Retention("gold_nights"),
 )
 
 FACT_AUDIENCE = Table(
@@ -168,6 +177,7 @@ FACT_AUDIENCE = Table(
         Column("reason", "string", "Why the client fits; null where the campaign gives none"),
         Column("holdout", "boolean", "Whether the client is held out for measuring; null where nobody is"),
     ),
+    retention=Retention("gold_nights"),
 )
 
 DIMENSIONS = (DIM_CLIENT, DIM_ITEM, DIM_SEGMENT)

@@ -7,6 +7,42 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
+class ClientReference:
+    """How a column names a client: what erasure looks for.
+
+    Attributes
+    ----------
+    prefix
+        What stands in front of the client's identifier.
+    when
+        SQL condition under which a row names a client; None where every row does.
+    hashed
+        Whether the column holds the 64-bit hash of the identifier (Spark's xxhash64) in its place.
+    """
+
+    prefix: str = ""
+    when: str | None = None
+    hashed: bool = False
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long maintenance keeps the rows of a table.
+
+    Attributes
+    ----------
+    setting
+        Setting below ``maintenance`` that says it: one that ends with ``_nights`` keeps so many of the newest nights,
+        one that ends with ``_days`` keeps so many days before the night of the run.
+    column
+        Date or timestamp that is compared.
+    """
+
+    setting: str
+    column: str = "run_date"
+
+
+@dataclass(frozen=True)
 class Column:
     """One column.
 
@@ -20,12 +56,18 @@ class Column:
         One line for the people who read the table in BI.
     nullable
         Whether the value may be absent.
+    client
+        How the column names a client; None where it names none.
+    may_mention_clients
+        Whether it is free text in which an identifier may stand.
     """
 
     name: str
     type: str
     comment: str
     nullable: bool = True
+    client: ClientReference | None = None
+    may_mention_clients: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +86,11 @@ class Table:
         All columns, in order.
     checks
         Constraint name to SQL expression that every row must fulfil.
+    learned
+        Whether its rows are parts of a model that was trained with the clients of its time; erasing one of them
+        removes them all.
+    retention
+        How long rows are kept; None where each night replaces them, or they are kept for good.
     """
 
     name: str
@@ -51,6 +98,8 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     checks: dict[str, str] = field(default_factory=dict)
+    learned: bool = False
+    retention: Retention | None = None
 
     @property
     def is_delivered(self) -> bool:
@@ -61,6 +110,10 @@ class Table:
     def pending(self) -> Table:
         """Of a delivered table the one of the same shape in which a night waits for its gates."""
         return dataclasses.replace(self, name=f"pending.{self.name.partition('.')[2]}")
+
+    def client_columns(self) -> list[tuple[str, ClientReference]]:
+        """Columns that name a client, and how."""
+        return [(column.name, column.client) for column in self.columns if column.client is not None]
 
     def column_names(self) -> list[str]:
         """Names of all columns, in order."""

@@ -96,14 +96,14 @@ class Lake:
             return self._versions[table.name]
         return self._last_commit(table)[0]
 
-    def version_without(self, table: Table, note: str) -> int:
-        """Newest version of ``table`` whose commit does not bear ``note``; -1 where there is none."""
+    def version_without(self, table: Table, *notes: str) -> int:
+        """Newest version of ``table`` whose commit bears none of ``notes``; -1 where there is none."""
         from pyspark.sql import functions as F
 
         if not self.exists(table):
             return -1
         others = self.spark.sql(f"DESCRIBE HISTORY {self.address(table)}").where(
-            ~F.coalesce("userMetadata", F.lit("")).eqNullSafe(note)
+            ~F.coalesce("userMetadata", F.lit("")).isin(*notes)
         )
         row = others.agg(F.max("version")).first()
         return int(row[0]) if row is not None and row[0] is not None else -1

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from isrf_pipeline.lake.bi_tables import STAR_TABLES
-from isrf_pipeline.lake.schema import Column, Table
+from isrf_pipeline.lake.schema import ClientReference, Column, Retention, Table
 
 
-def _required(name: str, type_: str, comment: str) -> Column:
-    return Column(name, type_, comment, nullable=False)
+def _required(name: str, type_: str, comment: str, client: ClientReference | None = None) -> Column:
+    return Column(name, type_, comment, nullable=False, client=client)
 
 
+#: Columns of which each value is a client's identifier as the source gives it.
+_CLIENT = ClientReference()
 _RUN_DATE = _required("run_date", "date", "Night that the row belongs to")
-_USER = _required("user_id", "string", "Client, as named by the source")
+_USER = _required("user_id", "string", "Client, as named by the source", _CLIENT)
 _ITEM = _required("item_id", "string", "Article, as named by the source")
 
 INTERACTIONS = Table(
@@ -68,11 +70,18 @@ QUARANTINE = Table(
     (
         _required("source", "string", "Name of the source"),
         _required("row_hash", "string", "SHA-256 of the raw row and its rule"),
-        _required("raw", "string", "The row as JSON, or the line as it stood"),
+        Column(
+            "raw",
+            "string",
+            "The row as JSON, or the line as it stood",
+            nullable=False,
+            may_mention_clients=True,
+        ),
         _required("rule", "string", "Rule that it broke"),
         _required("run_date", "date", "Night of the ingest run"),
         _required("run_id", "string", "Ingest run"),
     ),
+    retention=Retention("quarantine_nights"),
 )
 
 ANSWERS = Table(
@@ -84,7 +93,12 @@ ANSWERS = Table(
             "fingerprint", "string", "SHA-256 of model, revision, prompt, schema, sampling and rendered input"
         ),
         _required("kind", "string", "Subject and step, for example item.forward"),
-        _required("subject", "string", "item_id, user_id or segment_id"),
+        _required(
+            "subject",
+            "string",
+            "item_id, user_id or segment_id",
+            ClientReference(when="startswith(kind, 'user.')"),
+        ),
         Column(
             "input_hash", "string", "SHA-256 of the subject's own data, whatever the prompts say beside it"
         ),
@@ -165,6 +179,7 @@ VERTICES = Table(
             "id",
             "string",
             "'u:' or 'i:' and the source's identifier; 't:', 'h:' or 'c:' and the name of a tag, house or category",
+            ClientReference(prefix="u:"),
         ),
         _required("kind", "string", "user, item, tag, house or category"),
         Column("label", "string", "Title or name for people"),
@@ -176,8 +191,8 @@ EDGES = Table(
     "One edge of the semantic interaction graph",
     ("src", "dst", "relation"),
     (
-        _required("src", "string", "Source vertex"),
-        _required("dst", "string", "Target vertex"),
+        _required("src", "string", "Source vertex", ClientReference(prefix="u:")),
+        _required("dst", "string", "Target vertex", ClientReference(prefix="u:")),
         _required(
             "relation",
             "string",
@@ -207,8 +222,8 @@ SIMILARITY = Table(
     "One edge of the user-similarity graph of one round (round 0: before optimization)",
     ("src", "dst", "round"),
     (
-        _required("src", "string", "Client"),
-        _required("dst", "string", "Similar client"),
+        _required("src", "string", "Client", _CLIENT),
+        _required("dst", "string", "Similar client", _CLIENT),
         _required("round", "int", "Optimization round that built the edge"),
         _required("similarity", "float", "Cosine of the two profiles"),
         _required("rank", "int", "1 is the most similar"),
@@ -249,6 +264,8 @@ INTEREST_MODEL = Table(
         ),
         _required("validation_ndcg", "double", "NDCG@10 on validation events with these settings"),
     ),
+    learned=True,
+    retention=Retention("model_nights"),
 )
 
 INTEREST_PARAMETERS = Table(
@@ -264,6 +281,8 @@ INTEREST_PARAMETERS = Table(
         ),
         _required("content", "binary", "The part itself"),
     ),
+    learned=True,
+    retention=Retention("model_nights"),
 )
 
 PROGRESS = Table(
@@ -275,6 +294,7 @@ PROGRESS = Table(
         _required("part", "string", "Round, its map of profiles, or a model"),
         _required("content", "binary", "The part itself"),
     ),
+    learned=True,
 )
 
 RECOMMENDATIONS = Table(
@@ -302,6 +322,7 @@ RECOMMENDATIONS = Table(
     {
         "shares_in_range": "explicit_share >= 0 AND implicit_share >= 0 AND explicit_share + implicit_share <= 1.000001"
     },
+    retention=Retention("gold_nights"),
 )
 
 RELATED_ITEMS = Table(
@@ -321,6 +342,7 @@ RELATED_ITEMS = Table(
             "it)",
         ),
     ),
+    retention=Retention("gold_nights"),
 )
 
 SEGMENTS = Table(
@@ -335,6 +357,7 @@ SEGMENTS = Table(
         _required("size", "int", "Number of clients"),
         _required("top_features", "array<string>", "Distinguishing features, strongest first"),
     ),
+    retention=Retention("gold_nights"),
 )
 
 SEGMENT_MEMBERS = Table(
@@ -347,6 +370,7 @@ SEGMENT_MEMBERS = Table(
         _USER,
         _required("affinity", "double", "Share of the client's strongest neighbours that are in the segment"),
     ),
+    retention=Retention("gold_nights"),
 )
 
 SEGMENT_ITEMS = Table(
@@ -366,6 +390,7 @@ SEGMENT_ITEMS = Table(
         _required("share", "double", "Share of the segment's clients who have it"),
         _required("lift", "double", "That share over the share among the clients of all segments"),
     ),
+    retention=Retention("gold_nights"),
 )
 
 SEGMENT_CHANGES = Table(
@@ -382,6 +407,7 @@ SEGMENT_CHANGES = Table(
         _required("similarity", "double", "Shared clients over clients of either night"),
     ),
     {"change_known": "change IN ('kept', 'born', 'died')"},
+    retention=Retention("gold_nights"),
 )
 
 HERO_ITEMS = Table(
@@ -400,6 +426,7 @@ HERO_ITEMS = Table(
             "lift", "double", "Recommended share of clients over the share of clients who already have it"
         ),
     ),
+    retention=Retention("gold_nights"),
 )
 
 AUDIENCES = Table(
@@ -418,6 +445,7 @@ AUDIENCES = Table(
         Column("reason", "string", "Why the client is in the audience; null for hero items"),
         Column("holdout", "boolean", "Whether the client is not to be contacted; null for hero items"),
     ),
+    retention=Retention("gold_nights"),
 )
 
 CAMPAIGNS = Table(
@@ -446,6 +474,7 @@ CAMPAIGNS = Table(
         _required("brief_hash", "string", "Hash of the brief: another one is another request"),
     ),
     {"status_known": "status IN ('done', 'skipped')"},
+    retention=Retention("gold_nights"),
 )
 
 CAMPAIGN_OVERLAPS = Table(
@@ -462,6 +491,7 @@ CAMPAIGN_OVERLAPS = Table(
         _required("shared_clients", "bigint", "Clients in both, holdouts included"),
         _required("share", "double", "Share of this night's audience"),
     ),
+    retention=Retention("gold_nights"),
 )
 
 PUBLICATIONS = Table(
@@ -511,9 +541,15 @@ RUNS = Table(
         _required("input_versions", "map<string,bigint>", "Version of each table read"),
         _required("config_hash", "string", "Hash of the effective settings"),
         _required("code_version", "string", "Version of the package"),
-        Column("error", "string", "One line of a failed stage, or the limit that a partial one reached"),
+        Column(
+            "error",
+            "string",
+            "One line of a failed stage, or the limit that a partial one reached",
+            may_mention_clients=True,
+        ),
         Column("output_versions", "map<string,bigint>", "Version of each table written, after the stage"),
     ),
+    retention=Retention("ops_days", "finished_at"),
 )
 
 LEASE = Table(
@@ -543,6 +579,7 @@ GATES = Table(
         _required("detail", "string", "What was measured on what"),
         _required("run_id", "string", "Run that measured"),
     ),
+    retention=Retention("ops_days"),
 )
 
 METRICS = Table(
@@ -554,6 +591,19 @@ METRICS = Table(
         _required("metric", "string", "Dotted name"),
         _required("slice", "string", "Part of the data; 'all' for the whole"),
         _required("value", "double", "Value"),
+    ),
+    retention=Retention("ops_days"),
+)
+
+ERASED = Table(
+    "ops.erased",
+    "One client who was erased: ingest leaves out the rows of whoever has this hash",
+    ("client_hash",),
+    (
+        _required("client_hash", "string", "SHA-256 of the salt and the client's identifier"),
+        _required("salt", "string", "Random, the same for all rows of this lake"),
+        _required("erased_at", "timestamp", "When the erasure began (UTC)"),
+        _required("run_id", "string", "Command that erased"),
     ),
 )
 
@@ -592,6 +642,7 @@ ALL_TABLES: dict[str, Table] = {
         LEASE,
         METRICS,
         *STAR_TABLES,
+        ERASED,
     )
 }
 
@@ -603,4 +654,6 @@ WAITING: dict[str, Table] = {table.pending.name: table.pending for table in DELI
 
 #: Note of the commits that rounds of optimization make, in tables that stand before the rounds and are rebuilt in them.
 ROUND_NOTE = "round of optimization"
+#: Note of the commits that maintenance makes: they change no row that a stage reads.
+MAINTENANCE_NOTE = "maintenance"
 REBUILT_IN_ROUNDS: tuple[Table, ...] = (PROFILES, SIMILARITY)

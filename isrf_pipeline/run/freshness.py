@@ -44,7 +44,7 @@ def is_fresh(stage: Stage, ctx: StageContext, run: RunIdentity) -> bool:
         return False
     left = dict(last["output_versions"])
     unchanged_inputs = all(
-        ctx.lake.version(declared[name]) == version
+        _is_at(ctx.lake, declared[name], version)
         for name, version in read.items()
         if name in declared and name not in left
     )
@@ -66,11 +66,16 @@ def left_versions(ctx: StageContext, written: Iterable[Table]) -> dict[str, int]
     return {table.name: _left_version(ctx.lake, table) for table in there if ctx.lake.exists(table)}
 
 
+def _is_at(lake: Lake, table: Table, version: int) -> bool:
+    """Whether nothing but maintenance has changed a table since ``version``."""
+    return version in (lake.version(table), lake.version_without(table, tables.MAINTENANCE_NOTE))
+
+
 def _left_version(lake: Lake, table: Table) -> int:
     if table in tables.REBUILT_IN_ROUNDS:
         # Rounds of optimization come after the stage that wrote the table, and are another stage's output.
-        return lake.version_without(table, tables.ROUND_NOTE)
-    return lake.version(table)
+        return lake.version_without(table, tables.ROUND_NOTE, tables.MAINTENANCE_NOTE)
+    return lake.version_without(table, tables.MAINTENANCE_NOTE)
 
 
 def _last_record(lake: Lake, run_date: datetime.date, stage: str) -> Row | None:

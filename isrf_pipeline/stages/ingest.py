@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import ItemSource
+from isrf_pipeline.erasure.register import without_erased
 from isrf_pipeline.errors import ConfigurationError, InputRefusedError
 from isrf_pipeline.evaluation.split import require_held_out_events
 from isrf_pipeline.ingest import clients, interactions, items
@@ -32,16 +33,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Labelled:
-    """Rows of one or more sources, each with the rule it breaks, if any; kept in memory until they are written."""
+    """Rows of one or more sources, each with the rule it breaks, if any; kept in memory until they are written.
+
+    ``erased``: source to its rows of erased clients, once counted.
+    """
 
     rows: DataFrame
     sources: list[Source]
+    erased: dict[str, int] = field(default_factory=dict)
 
     def accepted(self) -> DataFrame:
         return self.rows.where("rule IS NULL")
 
     def validate(self, max_share: float) -> int:
-        """Refuse sources that cannot be read, are empty or too dirty; log counts and return the rows read."""
+        """Refuse sources that cannot be read, are empty or too dirty; log counts and return the rows to be written."""
         started = time.perf_counter()
         try:
             counts = count_rows(self.rows, self.sources)
@@ -54,7 +59,8 @@ class _Labelled:
             _log(source, counts[source.name], time.perf_counter() - started)
         for source in self.sources:
             refuse_dirty(source, counts[source.name], max_share)
-        return sum(count.rows for count in counts.values())
+        self.erased.update({name: count.erased for name, count in counts.items()})
+        return sum(count.rows - count.erased for count in counts.values())
 
 
 def run(ctx: StageContext) -> None:
@@ -86,6 +92,16 @@ def run(ctx: StageContext) -> None:
         assert known is not None
         written += known.count()
     require_nothing_lost(read, written)
+    if ctx.lake.exists(tables.ERASED):
+        ctx.write_metrics(
+            "ingest",
+            {
+                ("erased_rows", name): rows
+                for part in (events, people)
+                if part is not None
+                for name, rows in part.erased.items()
+            },
+        )
     for frame in labelled:
         frame.unpersist()
     changes = changes_since_last_night(ctx)
@@ -115,7 +131,9 @@ def _clients(ctx: StageContext) -> _Labelled | None:
         return None
     origin = Source("clients", source.path, source.format, source.encoding, only_mapped=True)
     rows = read_rows(ctx.spark, origin, clients.mapped_columns(source.columns))
-    parsed = clients.parse_clients(rows, source.columns, origin.name, settings)
+    parsed = _without_erased(
+        ctx, clients.parse_clients(rows, source.columns, origin.name, settings), lines_kept=False
+    )
     return _Labelled(only_raw_of_broken(parsed, settings.max_row_chars).persist(), [origin])
 
 
@@ -137,8 +155,17 @@ def _events(ctx: StageContext, known_items: DataFrame) -> _Labelled:
         raise ConfigurationError(
             "ingest.interactions", "names no source", "name at least one, see conf/local.yaml"
         )
-    labelled = interactions.with_duplicates(interactions.with_known_items(parsed, known_items))
+    known = interactions.with_known_items(_without_erased(ctx, parsed), known_items)
+    labelled = interactions.with_duplicates(known)
     return _Labelled(only_raw_of_broken(labelled, settings.max_row_chars).persist(), sources)
+
+
+def _without_erased(ctx: StageContext, labelled: DataFrame, lines_kept: bool = True) -> DataFrame:
+    """Mark the rows of erased clients, whom the source files still have."""
+    if not ctx.lake.exists(tables.ERASED):
+        return labelled
+    ctx.read(tables.ERASED)
+    return without_erased(ctx.lake, labelled, lines_kept)
 
 
 def _log(source: Source, count: SourceCount, seconds: float) -> None:
@@ -149,6 +176,7 @@ def _log(source: Source, count: SourceCount, seconds: float) -> None:
         rows=count.rows,
         accepted=count.accepted,
         quarantined=count.quarantined,
+        of_erased_clients=count.erased,
         rules=dict(sorted(count.broken.items())),
         seconds=round(seconds, 3),
     )
@@ -178,7 +206,7 @@ def _not_our_fault(sources: list[Source], error: Exception) -> InputRefusedError
 
 STAGE = Stage(
     "ingest",
-    reads=(),
+    reads=(tables.ERASED,),
     writes=(tables.INTERACTIONS, tables.ITEMS, tables.CLIENTS, tables.QUARANTINE, tables.METRICS),
     run=run,
     sources=lambda ctx: source_fingerprints(ctx.spark, ctx.settings.ingest),

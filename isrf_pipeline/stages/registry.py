@@ -20,6 +20,7 @@ STAGE_NAMES: tuple[str, ...] = (
     "recommend",
     "evaluate",
     "export",
+    "maintain",
 )
 
 

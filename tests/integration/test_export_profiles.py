@@ -218,6 +218,10 @@ def test_no_cell_is_a_formula(spark: SparkSession) -> None:
         "+49 30": "'+49 30",
         "-20 %": "'-20 %",
         "@SUM(A1)": "'@SUM(A1)",
+        # Else two identifiers would be written alike.
+        "'=1+1": "''=1+1",
+        "''=1+1": "'" * 3 + "=1+1",
+        "'plain": "'plain",
         "\t=1": "' =1",
         "\r=1": "' =1",
         "  =1": "'  =1",

@@ -36,6 +36,7 @@ def test_every_stage_is_recorded_as_done(demo_lake: Lake) -> None:
         "recommend",
         "evaluate",
         "export",
+        "maintain",
     }
     assert {row["status"] for row in rows.values()} == {"done"}
     assert rows["reason_items"]["llm_calls"] > 0

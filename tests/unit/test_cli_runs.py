@@ -49,7 +49,7 @@ def test_run_names_sort_by_night_and_start_and_differ() -> None:
 
 def test_a_range_of_stages() -> None:
     assert stage_range(None, None) == STAGE_NAMES
-    assert stage_range("recommend", None) == ("recommend", "evaluate", "export")
+    assert stage_range("recommend", None) == ("recommend", "evaluate", "export", "maintain")
     assert stage_range("ingest", "ingest") == ("ingest",)
 
 

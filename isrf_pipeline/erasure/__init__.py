@@ -1,0 +1,1 @@
+"""Removes clients from the lake, and proves it."""

@@ -1,0 +1,176 @@
+"""Rows of the lake's tables that name a client: counted and removed, whatever signs an identifier holds."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from isrf_pipeline.lake import Lake, Table, tables
+from isrf_pipeline.lake.existing import delta_table
+from isrf_pipeline.lake.schema import ClientReference
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+#: Name of the identifiers' column, which no table has.
+WANTED = "isrf_wanted_client"
+
+
+def holds_clients(table: Table) -> bool:
+    """Whether the rows of a table name clients, were learned from them, or may mention them."""
+    mentions = any(column.may_mention_clients for column in table.columns)
+    return bool(table.client_columns()) or table.learned or mentions or table is tables.EMBEDDINGS
+
+
+def wanted_frame(lake: Lake, identifiers: tuple[str, ...]) -> DataFrame:
+    """Identifiers as a frame of one column: compared as values, and never part of a statement's text."""
+    return lake.spark.createDataFrame([(identifier,) for identifier in identifiers], f"{WANTED} string")
+
+
+@dataclass(frozen=True)
+class Named:
+    """Rows of one table that name clients.
+
+    Attributes
+    ----------
+    rows
+        How many; each counted once, whoever it names.
+    columns
+        Columns in which somebody is named.
+    identifiers
+        Who is named.
+    """
+
+    rows: int
+    columns: frozenset[str]
+    identifiers: frozenset[str]
+
+
+def named_in(lake: Lake, tables_to_look_at: Sequence[Table], wanted: DataFrame) -> dict[str, Named]:
+    """What each table's rows say of ``wanted``, by one query; tables that name none of them are left out."""
+    from pyspark.sql import DataFrame
+    from pyspark.sql import functions as F
+
+    frames = []
+    for table in tables_to_look_at:
+        names = [
+            F.when(
+                _condition(reference),
+                F.struct(
+                    F.lit(name).alias("column"),
+                    F.lit(reference.prefix).alias("prefix"),
+                    F.lit(reference.hashed).alias("hashed"),
+                    F.col(name).cast("string").alias("value"),
+                ),
+            )
+            for name, reference in table.client_columns()
+        ]
+        if names:
+            frames.append(
+                lake.read(table).select(F.lit(table.name).alias("table"), F.array(*names).alias("names"))
+            )
+    if not frames:
+        return {}
+    # A client is looked for by his identifier, and by its hash where a table has that.
+    sought = wanted.select(WANTED, F.col(WANTED).alias("sought"), F.lit(False).alias("by_hash")).unionByName(
+        wanted.select(WANTED, F.xxhash64(WANTED).cast("string").alias("sought"), F.lit(True).alias("by_hash"))
+    )
+    client = F.substring("name.value", F.length("name.prefix") + 1, F.length("name.value"))
+    named = (
+        functools.reduce(DataFrame.unionByName, frames)
+        .withColumn("row", F.monotonically_increasing_id())
+        .select("table", "row", F.explode(F.array_compact("names")).alias("name"))
+        .where(F.startswith("name.value", "name.prefix"))
+        .select("table", "row", "name.column", "name.hashed", client.alias("client"))
+        .join(
+            F.broadcast(sought),
+            (F.col("client") == F.col("sought")) & (F.col("hashed") == F.col("by_hash")),
+        )
+    )
+    # As many names as were asked for, at the most.
+    found = named.groupBy("table").agg(
+        F.count_distinct("row").alias("rows"),
+        F.collect_set("column").alias("columns"),
+        F.collect_set(WANTED).alias("clients"),
+    )
+    return {
+        row["table"]: Named(row["rows"], frozenset(row["columns"]), frozenset(row["clients"]))
+        for row in found.collect()
+    }
+
+
+def delete_rows(lake: Lake, table: Table, wanted: DataFrame, columns: Collection[str]) -> None:
+    """Delete the rows of ``table`` that name any of ``wanted`` in ``columns``: one commit for each of these."""
+    from pyspark.sql import functions as F
+
+    for name, reference in table.client_columns():
+        if name in columns:
+            named = F.concat(F.lit(reference.prefix), F.col(WANTED))
+            same = F.col(name) == (F.xxhash64(WANTED) if reference.hashed else named)
+            merge = delta_table(lake, table).merge(F.broadcast(wanted), same & _condition(reference))
+            merge.whenMatchedDelete().execute()
+
+
+def delete_all(lake: Lake, table: Table) -> int:
+    """Delete all rows of ``table`` and return how many there were."""
+    rows = lake.read(table).count()
+    if rows:
+        delta_table(lake, table).delete()
+    return rows
+
+
+def client_texts(lake: Lake, wanted: DataFrame) -> DataFrame:
+    """Hashes of the interest texts of ``wanted``, of earlier nights too: text_hash.
+
+    They are looked for in reasoning.user_features and in the answers about the clients. What is another client's text
+    as well is left out.
+    """
+    from pyspark.sql import functions as F
+
+    hashed = F.sha2("text", 256).alias("text_hash")
+    own = F.col("user_id") == F.col(WANTED)
+    features = _texts(lake, tables.USER_FEATURES, "user_id", F.col("interest"))
+    answers = _texts(lake, tables.ANSWERS, "subject", F.get_json_object("answer", "$.interest")).where(
+        "of_client"
+    )
+    theirs = features.select("user_id", "text").unionByName(answers.select("user_id", "text"))
+    others = features.join(F.broadcast(wanted), own, "left_anti").select(hashed)
+    return (
+        theirs.join(F.broadcast(wanted), own, "left_semi")
+        .select(hashed)
+        .distinct()
+        .join(others, "text_hash", "left_anti")
+    )
+
+
+def _texts(lake: Lake, table: Table, client: str, text: Column) -> DataFrame:
+    """user_id, text and of_client (whether the row is about a client) of a table that may not exist yet."""
+    from pyspark.sql import functions as F
+
+    rows = lake.read(table) if lake.exists(table) else lake.spark.createDataFrame([], table.ddl())
+    of_client = F.startswith("kind", F.lit("user.")) if "kind" in table.column_names() else F.lit(True)
+    named = rows.select(F.col(client).alias("user_id"), text.alias("text"), of_client.alias("of_client"))
+    return named.where(F.col("text").isNotNull())
+
+
+def delete_keys(lake: Lake, table: Table, keys: DataFrame) -> int:
+    """Delete the rows of ``table`` that have one of ``keys``, and return how many keys there are."""
+    from pyspark.sql import functions as F
+
+    found = keys.localCheckpoint()
+    count = found.count()
+    if count:
+        erased = found.select(*[F.col(name).alias(f"erased_{name}") for name in found.columns])
+        same = F.lit(True)
+        for name in found.columns:
+            same = same & (F.col(name) == F.col(f"erased_{name}"))
+        delta_table(lake, table).merge(erased, same).whenMatchedDelete().execute()
+    return count
+
+
+def _condition(reference: ClientReference) -> Column:
+    from pyspark.sql import functions as F
+
+    return F.expr(reference.when) if reference.when is not None else F.lit(True)
