@@ -49,7 +49,7 @@ def is_fresh(stage: Stage, ctx: StageContext, run: RunIdentity) -> bool:
         if name in declared and name not in left
     )
     return unchanged_inputs and all(
-        _left_version(ctx.lake, declared[name]) == version for name, version in left.items()
+        _was_left_at(ctx.lake, declared[name], version) for name, version in left.items()
     )
 
 
@@ -63,19 +63,31 @@ def left_versions(ctx: StageContext, written: Iterable[Table]) -> dict[str, int]
         for table in map(ctx.in_work, written)
         if table.name not in _NO_INPUT and ("run_date" not in table.key or table.name in tables.WAITING)
     ]
-    return {table.name: _left_version(ctx.lake, table) for table in there if ctx.lake.exists(table)}
+    return {
+        table.name: _version_before_rounds(ctx.lake, table)
+        if table in tables.REBUILT_IN_ROUNDS
+        else ctx.lake.version(table)
+        for table in there
+        if ctx.lake.exists(table)
+    }
 
 
 def _is_at(lake: Lake, table: Table, version: int) -> bool:
     """Whether nothing but maintenance has changed a table since ``version``."""
-    return version in (lake.version(table), lake.version_without(table, tables.MAINTENANCE_NOTE))
+    # The history is asked only where it can matter: that takes longer.
+    return lake.version(table) == version or lake.version_without(table, tables.MAINTENANCE_NOTE) == version
 
 
-def _left_version(lake: Lake, table: Table) -> int:
+def _was_left_at(lake: Lake, table: Table, version: int) -> bool:
+    """As :func:`_is_at`, for a version of :func:`left_versions`."""
     if table in tables.REBUILT_IN_ROUNDS:
-        # Rounds of optimization come after the stage that wrote the table, and are another stage's output.
-        return lake.version_without(table, tables.ROUND_NOTE, tables.MAINTENANCE_NOTE)
-    return lake.version_without(table, tables.MAINTENANCE_NOTE)
+        return _version_before_rounds(lake, table) == version
+    return _is_at(lake, table, version)
+
+
+def _version_before_rounds(lake: Lake, table: Table) -> int:
+    # Rounds of optimization come after the stage that wrote the table, and are another stage's output.
+    return lake.version_without(table, tables.ROUND_NOTE, tables.MAINTENANCE_NOTE)
 
 
 def _last_record(lake: Lake, run_date: datetime.date, stage: str) -> Row | None:
