@@ -160,7 +160,9 @@ def rows() -> list[tuple[Table, list[tuple[Any, ...]]]]:
             (BEFORE, "hero:i1", "u1", 1, 1.0),
         ]),
         (tables.HERO_ITEMS, [(NIGHT, "i4", 2, 1, 5, 1.5), (NIGHT, "i1", 1, 2, 12, 3.25)]),
-        (tables.PUBLICATIONS, [(1, NIGHT, "r1", at(9, 4), "published", {})]),
+        (tables.PUBLICATIONS, [
+            (1, BEFORE, "r0", at(8, 4), "published", {}), (2, NIGHT, "r1", at(9, 4), "published", {}),
+        ]),
         (tables.RUNS, [
             stage("r1", "recommend", 9.0, 4),
             stage("r1", "ingest", 5.0, 1),
