@@ -118,8 +118,11 @@ def with_item_reasons(chosen: DataFrame, items: DataFrame, features: DataFrame) 
         .when(F.col("item_fit") <= 0.5, "An article drawn at random would fit as well.")
         .otherwise(F.col("reason"))
     )
+    # No business rule places a client in an audience.
+    placed = chosen.withColumn("rules", F.lit(None).cast("array<string>"))
     return (
-        with_reasons(chosen, items, features)
+        with_reasons(placed, items, features)
+        .drop("rules")
         .join(F.broadcast(titles), "item_id")
         .withColumn("reason", F.concat(ahead, rest))
         .drop("best_title")
