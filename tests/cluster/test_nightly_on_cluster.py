@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 NIGHT = "2026-06-30"
+REPOSITORY = Path(__file__).parents[2]
 RTOL = 1e-4
 #: Scores closer than this, relative to the larger, may change places: sums in another order round differently.
 TIE = 1e-3
@@ -67,6 +68,8 @@ def lakes(
         "nightly",
         *("--conf-file", str(Path(demo_run.settings_file).resolve()), "--run-date", NIGHT),
         *("--set", f"lake.root={root}", "--set", f"export.directory={root / 'exports'}"),
+        # The driver's folder is not the repository's.
+        *("--set", f"campaigns.briefs={REPOSITORY / 'conf' / 'campaigns'}"),
         # Peers are compared nowhere here, and each partition of a small lake costs more than it spreads.
         *("--set", "evaluation.peers=[]", "--set", "spark.shuffle_partitions=2"),
         folder=Path(demo_run.root),
