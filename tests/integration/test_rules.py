@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from isrf_pipeline.errors import InputRefusedError
 from isrf_pipeline.interests.lists import ranked_lists
 from isrf_pipeline.lake import Lake, tables
 from isrf_pipeline.rules.clients import already_bought, client_rules, price_bands
+from isrf_pipeline.rules.effects import rule_effects
 from isrf_pipeline.rules.exclusion_file import read_client_exclusions
 from isrf_pipeline.rules.matching import unknown_values
 from isrf_pipeline.stages import build_interaction_graph, evaluate, recommend
@@ -113,10 +115,6 @@ class Night:
         declared = Settings.model_validate(told)
         return StageContext(self.spark, declared, Lake(self.spark, declared.lake), NIGHT, "run")
 
-    def metrics(self, prefix: str) -> dict[tuple[str, str], float]:
-        rows = self.context({}).lake.read(tables.METRICS).where(f"startswith(metric, '{prefix}.')").collect()
-        return {(row["metric"].removeprefix(f"{prefix}."), row["slice"]): row["value"] for row in rows}
-
 
 @pytest.fixture(scope="module")
 def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Night:
@@ -129,7 +127,7 @@ def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Nigh
     ]
     clients = [(f"u{client:02}", {}, True) for client in range(24)] + [("newcomer", {}, True)]
     model = (NIGHT, 0, 0.0, 0.1, 0.0, 0.0, 1.0, 0.0, 0.6, "fusion", 0.5)
-    for table, rows in (
+    written = (
         (tables.ITEMS, items),
         (tables.ITEM_FEATURES, features),
         (tables.INTERACTIONS, events()),
@@ -139,8 +137,8 @@ def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Nigh
         (tables.PROFILES, []),
         (tables.INTEREST_PARAMETERS, []),
         (tables.SEGMENT_MEMBERS, []),
-    ):
-        ctx.lake.overwrite(table, spark.createDataFrame(rows, table.ddl()))
+    )
+    ctx.write_together(*((table, spark.createDataFrame(rows, table.ddl())) for table, rows in written))
     build_interaction_graph.STAGE.run(ctx)
     return night
 
@@ -152,29 +150,40 @@ def exclusions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@dataclasses.dataclass(frozen=True)
+class Ruled:
+    """A night's lists under all rules, by client and in the order of their ranks, and its figures."""
+
+    context: StageContext
+    lists: dict[str, list[Row]]
+    metrics: dict[tuple[str, str], float]
+
+    def below(self, prefix: str) -> dict[tuple[str, str], float]:
+        return {
+            (metric.removeprefix(prefix), slice_): value
+            for (metric, slice_), value in self.metrics.items()
+            if metric.startswith(prefix)
+        }
+
+
 @pytest.fixture(scope="module")
-def ruled(night: Night, exclusions: Path) -> StageContext:
-    """The night's lists under all rules, and the figures of them."""
+def ruled(night: Night, exclusions: Path) -> Ruled:
     told = {"path": str(exclusions), "format": "csv", "columns": {"user_id": "client", "item_id": "article"}}
     ctx = night.context(RULES | {"exclude": RULES["exclude"] | {"clients": told}})
     recommend.STAGE.run(ctx)
     evaluate.STAGE.run(ctx)
-    return ctx
+    lists: dict[str, list[Row]] = {}
+    for row in ctx.lake.read(tables.RECOMMENDATIONS).orderBy("user_id", "rank").collect():
+        lists.setdefault(row["user_id"], []).append(row)
+    measured = ctx.lake.read(tables.METRICS).collect()
+    return Ruled(ctx, lists, {(row["metric"], row["slice"]): row["value"] for row in measured})
 
 
-@pytest.fixture(scope="module")
-def lists(ruled: StageContext) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in ruled.lake.read(tables.RECOMMENDATIONS).orderBy("user_id", "rank").collect():
-        found.setdefault(row["user_id"], []).append(row)
-    return found
-
-
-def test_lists_keep_every_rule(lists: dict[str, list[Row]]) -> None:
+def test_lists_keep_every_rule(ruled: Ruled) -> None:
     items = {row[0]: row for row in catalogue()}
     bought = {(user, item) for user, item, *_ in events()}
-    assert len(lists) == 25
-    for user, rows in lists.items():
+    assert len(ruled.lists) == 25
+    for user, rows in ruled.lists.items():
         names = [row["item_id"] for row in rows]
         assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
         assert not {"silk4", "silk7", "hide7", "belt"} & set(names)
@@ -186,14 +195,14 @@ def test_lists_keep_every_rule(lists: dict[str, list[Row]]) -> None:
         history = {item for client, item in bought if client == user}
         assert all(set(row["because_items"]) <= history for row in rows)
         assert all(abs(row["explicit_share"] + row["implicit_share"] - 1) < 1e-9 for row in rows)
-    assert "silk5" not in {row["item_id"] for row in lists["u00"]}
-    assert "hide5" not in {row["item_id"] for row in lists["u03"]}
+    assert "silk5" not in {row["item_id"] for row in ruled.lists["u00"]}
+    assert "hide5" not in {row["item_id"] for row in ruled.lists["u03"]}
 
 
-def test_what_lies_outside_of_the_band_stands_last_but_for_the_quota(lists: dict[str, list[Row]]) -> None:
+def test_what_lies_outside_of_the_band_stands_last_but_for_the_quota(ruled: Ruled) -> None:
     # Clients of leather have paid 1,000 and more: silk is far below, and the quota asks for one place of the first two.
     for user in ("u05", "u07"):
-        placed = [(row["item_id"], row["rules"]) for row in lists[user]]
+        placed = [(row["item_id"], row["rules"]) for row in ruled.lists[user]]
         assert placed[1] == ("silk_new", ["new_arrivals", "price_band"])
         behind = ["price_band" in (rules or []) for item, rules in placed if item != "silk_new"]
         assert behind == sorted(behind) and any(behind)
@@ -203,51 +212,42 @@ def test_an_article_of_the_first_night_has_a_score_by_its_meaning(night: Night) 
     ctx = night.context({})
     interactions = ctx.read(tables.INTERACTIONS)
     bought = interactions.select("user_id", "item_id")
-    plain = ranked_lists(ctx, interactions, bought, True, 20_634)
-    rows = plain.where("item_id = 'silk_new' AND user_id < 'u'").collect()
-    assert rows == []
+    plain = ranked_lists(ctx, interactions, bought, True, 20_634).persist()
     rows = plain.where("item_id = 'silk_new'").collect()
     silk = {f"u{client:02}" for client in range(0, 24, 2)}
     assert {row["user_id"] for row in rows} >= silk
     assert all(row["score"] > 0.01 and row["because_items"] for row in rows if row["user_id"] in silk)
-    # Where no rule is declared the delivered lists are the model's own, and what keeps items out is still counted.
-    recommend.STAGE.run(ctx)
-    delivered = ctx.lake.read(tables.RECOMMENDATIONS).drop("reason", "segment_id", "run_date", "rules")
-    columns = delivered.columns
-    assert sorted(map(str, delivered.collect())) == sorted(map(str, plain.select(columns).collect()))
-    counted = night.metrics("rules")
+    # Where no rule is declared lists are the model's own, and what keeps items out is still counted.
+    rules = client_rules(ctx, interactions)
+    ranked = ranked_lists(ctx, interactions, bought, True, 20_634, rules).persist()
+    delivered = ranked.where("rank IS NOT NULL").select(*plain.columns)
+    assert sorted(map(str, delivered.collect())) == sorted(map(str, plain.collect()))
+    counted = rule_effects(ranked, ("availability",), ctx.settings.rules.new_arrivals)
     assert counted["withheld", "availability"] > 0 and counted["withheld", "already_bought"] > 0
     assert {slice_ for _, slice_ in counted} == {"availability", "already_bought", "all"}
-
-
-def test_effects_are_counted_and_add_up(ruled: StageContext, night: Night) -> None:
-    recommend.STAGE.run(ruled)
-    evaluate.STAGE.run(ruled)
-    counted = night.metrics("rules")
-    lists = ruled.lake.read(tables.RECOMMENDATIONS)
     assert counted["plain_places", "all"] == 25 * 6
-    rows = lists.count()
-    plain = sum(value for (measure, _), value in counted.items() if measure == "withheld")
-    assert 0 < plain <= 150
-    assert counted["short_lists", "all"] == 25 - lists.where("rank = 6").count()
-    assert counted["withheld", "client_exclusions"] >= 1
-    assert counted["withheld", "exclusions"] > 0
+    assert counted["short_lists", "all"] == 0
+
+
+def test_effects_are_counted_and_add_up(ruled: Ruled) -> None:
+    counted = ruled.below("rules.")
+    assert counted["plain_places", "all"] == 25 * 6
+    withheld = {rule: value for (measure, rule), value in counted.items() if measure == "withheld"}
+    assert 0 < sum(withheld.values()) <= 150
+    assert withheld["client_exclusions"] >= 1 and withheld["exclusions"] > 0
+    assert counted["short_lists", "all"] == sum(len(rows) < 6 for rows in ruled.lists.values())
     assert counted["quota_unmet", "all"] == 0
     assert counted["new_arrival_places", "all"] == 25
-    flagged = lists.selectExpr("explode(rules) AS rule").groupBy("rule").count().collect()
-    assert {row["rule"]: row["count"] for row in flagged} == {
-        rule: value for (measure, rule), value in counted.items() if measure == "places_given" and value
-    }
+    flagged = Counter(rule for rows in ruled.lists.values() for row in rows for rule in row["rules"] or ())
+    given = {rule: value for (measure, rule), value in counted.items() if measure == "places_given" and value}
+    assert given == flagged and {"new_arrivals", "price_band", "diversity"} <= given.keys()
     assert counted["unknown_values", "exclude.houses"] == 1
     assert counted["unknown_values", "exclude.categories"] == 0
-    assert rows > 100
 
 
-def test_accuracy_is_that_of_the_model_and_stands_beside_that_with_rules(
-    ruled: StageContext, night: Night
-) -> None:
-    measured, beside = night.metrics("evaluate"), night.metrics("rules.measured")
-    assert measured["isrf.NDCG@10", "all"] == beside["without_rules.NDCG@10", "all"]
+def test_accuracy_is_that_of_the_model_and_stands_beside_that_with_rules(ruled: Ruled) -> None:
+    beside = ruled.below("rules.measured.")
+    assert ruled.metrics["evaluate.isrf.NDCG@10", "all"] == beside["without_rules.NDCG@10", "all"]
     assert {"with_rules.NDCG@10", "with_rules.diversity@10", "with_rules.NDCG@10_over_without_rules.low"} <= {
         metric for metric, _ in beside
     }
@@ -316,8 +316,8 @@ def test_a_file_of_exclusions_that_says_nothing_certain_is_refused(
     assert said in str(caught.value)
 
 
-def test_exclusions_are_read_with_blanks_taken_off(ruled: StageContext) -> None:
-    found = client_rules(ruled, ruled.read(tables.INTERACTIONS)).barred
+def test_exclusions_are_read_with_blanks_taken_off(ruled: Ruled) -> None:
+    found = client_rules(ruled.context, ruled.context.read(tables.INTERACTIONS)).barred
     assert found is not None
     assert {tuple(row) for row in found.collect()} == {
         ("u00", "silk5"),

@@ -80,10 +80,12 @@ def facts() -> ItemFacts:
     )
 
 
-def features_of(scorers: dict[str, np.ndarray]) -> dict[str, list[float]]:
+def features_of(
+    scorers: dict[str, np.ndarray], candidates: Candidates | None = None
+) -> dict[str, list[float]]:
     # One client chose item 1, and before it item 0; candidates are 2 and 3 on day 100.
     values = candidate_features(
-        Candidates(np.array([0, 0]), np.array([2, 3])),
+        candidates or Candidates(np.array([0, 0]), np.array([2, 3])),
         scorers,
         np.array([[0, 0, 0.4, 0.2]], np.float32),
         History(np.array([[1, 0]]), np.array([2]), np.array([100])),
@@ -112,6 +114,21 @@ def test_features_by_hand() -> None:
     assert found["sales"] == pytest.approx([np.log(6), 0])
     assert found["age"][0] == 90
     assert np.isnan(found["age"][1])
+
+
+def test_what_is_judged_beside_moves_nobody() -> None:
+    scorers = {"group": np.array([[0.9, 0.5, 0.25, 0.25]], np.float32)}
+    alone = Candidates(np.array([0, 0]), np.array([1, 3]))
+    both = alone.with_further(np.array([[True, False, True, False]]))
+    assert both.codes.tolist() == [0, 1, 2, 3]
+    assert both.counted is not None
+    assert both.counted.tolist() == [False, True, False, True]
+    few, many = (features_of(scorers, candidates) for candidates in (alone, both))
+    for name in FEATURES:
+        assert [many[name][1], many[name][3]] == pytest.approx(few[name], nan_ok=True), name
+    # 0 stands before all that count, 2 shares the place of 3.
+    assert many["group_place"] == pytest.approx([0, 0, np.log(2), np.log(2)])
+    assert many["explicit_place"] == pytest.approx([np.log(2), np.log(2), 0, 0])
 
 
 def test_only_what_tells_of_others_is_implicit() -> None:

@@ -334,3 +334,44 @@ def test_what_holds_of_every_list(
         alone = rows.slice(place, 1)
         (block_alone,) = scored_blocks(iter([alone]), items, FOLLOWED, GRAPH, OPTIMIZE)
         assert ruled_block(block_alone, items, declared, GRAPH, top_n).to_pylist() == own
+
+
+@given(st.permutations(range(6)), st.sampled_from(["keep", "demote", "remove"]), st.sampled_from([0.0, 0.4]))
+def test_the_order_of_the_candidates_decides_nothing(order: list[int], outside: str, weight: float) -> None:
+    """Scores differ here, so a list must hold the same items whichever codes they have."""
+    settings = {
+        "price_band": {"outside": outside},
+        "cap": {"house": 2},
+        "new_arrivals": {"at_least": 1},
+        "diversity": {"weight": weight},
+    }
+    houses = np.array([0, 0, 0, 1, 1, -1], np.int32)
+    plain, said = model(), item_rules()
+    place_of = np.argsort(order)
+    moved = dataclasses.replace(
+        plain,
+        followed=plain.followed[order][:, order],
+        embeddings=plain.embeddings[order],
+        popularity=plain.popularity[order],
+    )
+    moved_rules = ItemRules(
+        said.excluded[order],
+        said.price[order],
+        said.launched[order],
+        said.unseen[order],
+        (Cap("house_cap", 2, houses[order]),),
+    )
+    band = [(50.0, 250.0)]
+    expected, out = listed(
+        clients([[0]], bands=band),
+        settings,
+        dataclasses.replace(said, caps=(Cap("house_cap", 2, houses),)),
+        top_n=4,
+    )
+    found, moved_out = listed(
+        clients([[int(place_of[0])]], bands=band), settings, moved_rules, moved, top_n=4
+    )
+    named = {str(name): str(IDS[order[code]]) for code, name in enumerate(IDS)}
+    assert [named[row["item_id"]] for row in found] == [row["item_id"] for row in expected]
+    assert [row["rules"] for row in found] == [row["rules"] for row in expected]
+    assert {named[item]: rule for item, rule in moved_out.items()} == out
