@@ -20,8 +20,8 @@ from isrf_pipeline.erasure.contents import (
     Wanted,
     client_values,
     delimiter_of,
-    names_clients,
     places,
+    references_by_name,
     shown_clients,
 )
 from isrf_pipeline.exports.folder import replaced_folder
@@ -186,13 +186,15 @@ def _csv_without(source: BinaryIO, target: BinaryIO, wanted: Wanted) -> _Dropped
     decoded = header.decode("utf-8-sig", "replace")
     delimiter = delimiter_of(decoded)
     columns = next(csv.reader(io.StringIO(decoded), delimiter=delimiter), [])
-    named = [place for place, column in enumerate(columns) if names_clients(column)]
+    named = {place: references_by_name(column) for place, column in enumerate(columns)}
     rows, identifiers = 0, set[str]()
     for record in records:
         cells = next(csv.reader(io.StringIO(record.decode("utf-8", "replace")), delimiter=delimiter), [])
-        values = {cells[place] for place in named if place < len(cells)}
-        values |= {value[1:] for value in values if value.startswith("'")}
-        found = values & wanted.identifiers
+        found: set[str] = set()
+        for place, references in named.items():
+            if references and place < len(cells):
+                found |= wanted.named(cells[place], references)
+                found |= wanted.named(cells[place].removeprefix("'"), references)
         if found:
             rows, identifiers = rows + 1, identifiers | found
         else:
@@ -216,9 +218,10 @@ def _lines_without(source: BinaryIO, target: BinaryIO, wanted: Wanted) -> _Dropp
     rows, identifiers = 0, set[str]()
     for line in source:
         try:
-            found = {value for _, value in client_values(json.loads(line))} & wanted.identifiers
+            values = list(client_values(json.loads(line)))
         except ValueError:
-            found = set()
+            values = []
+        found = {who for key, value in values for who in wanted.named(value, references_by_name(key))}
         if found:
             rows, identifiers = rows + 1, identifiers | found
         else:
@@ -247,21 +250,24 @@ def _parquet_without(path: Path, wanted: Wanted) -> _Dropped:
 
     partial = path.with_name(f".{path.name}.partial")
     rows, identifiers = 0, set[str]()
-    sought = pa.array(sorted(wanted.identifiers), pa.string())
     with parquet.ParquetFile(path) as source:
-        named = [field.name for field in source.schema_arrow if names_clients(field.name)]
-        compression = (
-            source.metadata.row_group(0).column(0).compression.lower() if source.num_row_groups else "snappy"
-        )
-        with parquet.ParquetWriter(partial, source.schema_arrow, compression=compression) as target:
+        named = [field for field in source.schema_arrow if references_by_name(field.name)]
+        packed = source.metadata.row_group(0).column(0).compression if source.num_row_groups else "snappy"
+        with parquet.ParquetWriter(partial, source.schema_arrow, compression=packed.lower()) as target:
             for group in range(source.num_row_groups):
                 table = source.read_row_group(group)
                 kept = pa.array([True] * table.num_rows, pa.bool_())
-                for name in named:
-                    values = pc.cast(table.column(name).combine_chunks(), pa.string())
-                    hits = pc.fill_null(pc.is_in(values, value_set=sought), False)
-                    identifiers.update(value for value in values.filter(hits).unique().to_pylist() if value)
-                    kept = pc.and_(kept, pc.invert(hits))
+                for field_ in named:
+                    values = table.column(field_.name).combine_chunks()
+                    found = {
+                        value: wanted.named(str(value), references_by_name(field_.name))
+                        for value in values.unique().to_pylist()
+                        if value is not None
+                    }
+                    hits = [value for value, who in found.items() if who]
+                    identifiers.update(*(found[value] for value in hits))
+                    named_here = pc.is_in(values, value_set=pa.array(hits, values.type))
+                    kept = pc.and_(kept, pc.invert(named_here))
                 left = table.filter(kept)
                 rows += table.num_rows - left.num_rows
                 target.write_table(left)

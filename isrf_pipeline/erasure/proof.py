@@ -70,9 +70,7 @@ def scan_lake(lake: Lake, wanted: Wanted, others: tuple[Path, ...] = ()) -> Scan
 def _table_folders(lake: Lake) -> dict[str, ClientColumns]:
     """Folder of each table to its columns that name clients."""
     return {
-        _plain(table_folder(lake, table)): {
-            name: (reference.prefix,) for name, reference in table.client_columns()
-        }
+        _plain(table_folder(lake, table)): {name: (reference,) for name, reference in table.client_columns()}
         for table in existing_tables(lake)
     }
 

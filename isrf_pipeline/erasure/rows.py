@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -54,32 +55,39 @@ def named_in(lake: Lake, tables_to_look_at: Sequence[Table], wanted: DataFrame) 
     from pyspark.sql import functions as F
 
     frames = []
+    forms: set[ClientReference] = set()
     for table in tables_to_look_at:
         names = [
             F.when(
                 _condition(reference),
                 F.struct(
-                    F.lit(name).alias("column"),
-                    F.lit(reference.prefix).alias("prefix"),
-                    F.col(name).alias("value"),
+                    F.lit(name).alias("column"), *_form(reference), F.col(name).cast("string").alias("value")
                 ),
             )
             for name, reference in table.client_columns()
         ]
+        forms |= {dataclasses.replace(reference, when=None) for _, reference in table.client_columns()}
         if names:
             frames.append(
                 lake.read(table).select(F.lit(table.name).alias("table"), F.array(*names).alias("names"))
             )
     if not frames:
         return {}
-    client = F.substring("name.value", F.length("name.prefix") + 1, F.length("name.value"))
+    sought = functools.reduce(
+        DataFrame.unionByName,
+        [
+            wanted.select(
+                *_form(form), _value(form).cast("string").alias("value"), F.col(WANTED).alias("client")
+            )
+            for form in sorted(forms, key=repr)
+        ],
+    )
     named = (
         functools.reduce(DataFrame.unionByName, frames)
         .withColumn("row", F.monotonically_increasing_id())
         .select("table", "row", F.explode(F.array_compact("names")).alias("name"))
-        .where(F.startswith("name.value", "name.prefix"))
-        .select("table", "row", "name.column", client.alias("client"))
-        .join(F.broadcast(wanted), F.col("client") == F.col(WANTED))
+        .select("table", "row", "name.*")
+        .join(F.broadcast(sought), ["prefix", "hashed", "value"])
     )
     # As many names as were asked for, at the most.
     found = named.groupBy("table").agg(
@@ -99,7 +107,7 @@ def delete_rows(lake: Lake, table: Table, wanted: DataFrame, columns: Collection
 
     for name, reference in table.client_columns():
         if name in columns:
-            same = F.col(name) == F.concat(F.lit(reference.prefix), F.col(WANTED))
+            same = F.col(name) == _value(reference)
             merge = delta_table(lake, table).merge(F.broadcast(wanted), same & _condition(reference))
             merge.whenMatchedDelete().execute()
 
@@ -159,6 +167,22 @@ def delete_keys(lake: Lake, table: Table, keys: DataFrame) -> int:
             same = same & (F.col(name) == F.col(f"erased_{name}"))
         delta_table(lake, table).merge(erased, same).whenMatchedDelete().execute()
     return count
+
+
+def _form(reference: ClientReference) -> tuple[Column, Column]:
+    """Columns prefix and hashed: two references with the same ones give the same value for the same client."""
+    from pyspark.sql import functions as F
+
+    return F.lit(reference.prefix).alias("prefix"), F.lit(reference.hashed).alias("hashed")
+
+
+def _value(reference: ClientReference) -> Column:
+    """What stands for a wanted client in a column."""
+    from pyspark.sql import functions as F
+
+    if reference.hashed:
+        return F.xxhash64(WANTED)
+    return F.concat(F.lit(reference.prefix), F.col(WANTED))
 
 
 def _condition(reference: ClientReference) -> Column:

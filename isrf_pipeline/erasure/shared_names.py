@@ -21,10 +21,13 @@ def wanted_of(lake: Lake, identifiers: tuple[str, ...]) -> Wanted:
     client's identifier, would be found in text where nobody means the client: such ones are compared as whole values
     only.
     """
+    from pyspark.sql import functions as F
+
     candidates = [identifier for identifier in identifiers if is_distinctive(identifier)]
     shared = _shared(lake, frozenset(candidates)) if candidates else frozenset()
     text = TextSearch([identifier for identifier in candidates if identifier not in shared])
-    return Wanted(frozenset(identifiers), text)
+    hashed = wanted_frame(lake, identifiers).select(WANTED, F.xxhash64(WANTED)).collect()
+    return Wanted(frozenset(identifiers), text, {row[1]: row[0] for row in hashed})
 
 
 def _shared(lake: Lake, candidates: frozenset[str]) -> frozenset[str]:

@@ -16,10 +16,13 @@ class ClientReference:
         What stands in front of the client's identifier.
     when
         SQL condition under which a row names a client; None where every row does.
+    hashed
+        Whether the column holds Spark's xxhash64 of the identifier instead.
     """
 
     prefix: str = ""
     when: str | None = None
+    hashed: bool = False
 
 
 @dataclass(frozen=True)

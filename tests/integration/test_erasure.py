@@ -16,9 +16,10 @@ from isrf_pipeline.erasure.erase import Erasure, erase
 from isrf_pipeline.erasure.history import cleaning_session
 from isrf_pipeline.erasure.proof import scan_lake
 from isrf_pipeline.erasure.register import lift
-from isrf_pipeline.erasure.rows import wanted_frame
+from isrf_pipeline.erasure.rows import delete_rows, named_in, wanted_frame
 from isrf_pipeline.erasure.shared_names import wanted_of
-from isrf_pipeline.lake import Lake, Table, tables
+from isrf_pipeline.lake import Column, Lake, Table, tables
+from isrf_pipeline.lake.schema import ClientReference
 from isrf_pipeline.stages.context import StageContext
 from isrf_pipeline.stages.ingest import STAGE as INGEST
 
@@ -262,6 +263,19 @@ def test_what_is_told(planned: tuple[Erasure, dict[str, int]], erased: Erasure, 
         in lines
     )
     assert not any(identifier in lines for identifier in ERASED if identifier != "12")
+
+
+def test_columns_of_hashes_name_clients_too(lake: Lake, erased: Erasure) -> None:
+    key = Column("client_key", "bigint", "Hash", client=ClientReference(hashed=True))
+    facts = Table("bi.facts", "One fact", ("client_key",), (key, Column("n", "int", "Number")))
+    mine = Lake(cleaning_session(lake.spark), lake.settings)
+    users = mine.spark.createDataFrame([("ann", 1), ("bob", 2), ("12", 3)], "user_id string, n int")
+    mine.overwrite(facts, users.selectExpr("xxhash64(user_id) AS client_key", "n"))
+    asked = wanted_frame(mine, ("ann", "12", "zoe"))
+    found = named_in(mine, [facts], asked)["bi.facts"]
+    assert (found.rows, found.columns, found.identifiers) == (2, {"client_key"}, {"ann", "12"})
+    delete_rows(mine, facts, asked, found.columns)
+    assert [row["n"] for row in mine.read(facts).collect()] == [2]
 
 
 def test_only_this_session_may_remove_new_files(spark: SparkSession, erased: Erasure) -> None:

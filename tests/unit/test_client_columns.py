@@ -6,10 +6,11 @@ import pytest
 
 from isrf_pipeline.config.maintenance_settings import MaintenanceSettings
 from isrf_pipeline.lake import Table, tables
+from isrf_pipeline.lake.existing import declared_tables
 
 #: What columns that hold a client's identifier are called.
-_NAMES = ("user_id", "client_id", "customer_id", "src", "dst", "subject")
-TABLES = list(tables.ALL_TABLES.values())
+_NAMES = ("user_id", "client_id", "client_key", "customer_id", "src", "dst", "subject")
+TABLES = declared_tables()
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
