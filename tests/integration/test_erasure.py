@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyarrow import parquet
 
-from isrf_pipeline.cli.erase import identifiers_of, summary
+from isrf_pipeline.cli.erase import summary
 from isrf_pipeline.config import Settings
 from isrf_pipeline.erasure.erase import Erasure, erase
 from isrf_pipeline.erasure.history import cleaning_session
@@ -320,9 +320,3 @@ def test_ingest_leaves_the_client_out_until_the_erasure_is_lifted(
     assert lift(mine, wanted_frame(mine, ("ZED-007", "ann"))) == 1
     INGEST.run(StageContext(spark, settings, Lake(spark, settings.lake), NIGHT, "night-2"))
     assert {row["user_id"] for row in read(tables.INTERACTIONS).collect()} == {"ann", "bob", "ZED-007"}
-
-
-def test_identifiers_come_from_options_and_from_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "users.txt"
-    file.write_text("\ufeffann\r\n\r\n b ob \n'; --\n", encoding="utf-8")
-    assert identifiers_of(["12", "ann"], str(file)) == ("12", "ann", "b ob", "'; --")
