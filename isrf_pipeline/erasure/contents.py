@@ -158,7 +158,10 @@ def places(
 
 
 def _references(name: str, columns: ClientColumns | None) -> Collection[ClientReference]:
-    return references_by_name(name) if columns is None else columns.get(name, ())
+    """How a value names a client of which nobody knows the row: where that depends on the row, it counts as nobody."""
+    if columns is None:
+        return references_by_name(name)
+    return [reference for reference in columns.get(name, ()) if reference.when is None]
 
 
 def _in_archive(opened: Callable[[], BinaryIO], wanted: Wanted, columns: ClientColumns | None) -> list[Place]:
@@ -254,6 +257,7 @@ def delimiter_of(header: str) -> str:
 def _in_parquet(
     file: BinaryIO, wanted: Wanted, columns: ClientColumns | None
 ) -> Iterator[tuple[str, set[str]]]:
+    import pyarrow.compute as pc
     from pyarrow import parquet
 
     content = parquet.ParquetFile(file)
@@ -264,6 +268,11 @@ def _in_parquet(
                 for leaf, values in leaves(name, column):
                     for found in _in_values(leaf, values, wanted, columns):
                         yield f"column {leaf}", found
+                for reference in (columns or {}).get(name, ()):
+                    if reference.when is not None and reference.when[0] in batch.schema.names:
+                        meant = pc.starts_with(batch.column(reference.when[0]), pattern=reference.when[1])
+                        for value in column.filter(meant).unique().drop_null().to_pylist():
+                            yield f"column {name}", wanted.named(value, (reference,))
 
 
 def _bounds(group: Any, wanted: Wanted, columns: ClientColumns | None) -> Iterator[tuple[str, set[str]]]:
@@ -331,7 +340,7 @@ def _in_values(
         sought = pa.array([reference.prefix + identifier for identifier in wanted.identifiers], distinct.type)
         hits = distinct.filter(pc.is_in(distinct, value_set=sought))
         yield {value.removeprefix(reference.prefix) for value in hits.to_pylist()}
-    if references:
+    if references or name in (columns or {}):
         # A longer identifier of another client may hold a wanted one.
         return
     if wanted.text and len(distinct):

@@ -188,4 +188,7 @@ def _value(reference: ClientReference) -> Column:
 def _condition(reference: ClientReference) -> Column:
     from pyspark.sql import functions as F
 
-    return F.expr(reference.when) if reference.when is not None else F.lit(True)
+    if reference.when is None:
+        return F.lit(True)
+    column, beginning = reference.when
+    return F.startswith(column, F.lit(beginning))

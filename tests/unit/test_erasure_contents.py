@@ -121,6 +121,15 @@ def test_hashes_of_identifiers_are_known_in_columns_that_hold_them() -> None:
     assert found("1.json", line, "CL-100", columns=TABLE) == {"key client_key": frozenset({"CL-100"})}
 
 
+def test_a_column_may_name_a_client_in_some_rows_only() -> None:
+    columns = {"subject": (ClientReference(when=("kind", "user.")),)}
+    content = parquet_file(
+        {"kind": pa.array(["user.single", "item.single"]), "subject": pa.array(["7", "12"])}
+    )
+    assert found("a.parquet", content, "12", columns=columns) == {}
+    assert found("a.parquet", content, "7", columns=columns) == {"column subject": frozenset({"7"})}
+
+
 def test_csv_cells_are_compared_as_a_whole() -> None:
     content = b'"SubscriberKey","rank"\r\n"120","12"\r\n"\'=7","3"\r\n"a ""b"" c-1","4"\r\n'
     assert found("crm.csv", content, "12") == {}
