@@ -15,6 +15,7 @@ from pyarrow import parquet
 from isrf_pipeline.cli.erase import summary
 from isrf_pipeline.concurrent_actions import run_together
 from isrf_pipeline.config import Settings
+from isrf_pipeline.erasure import proof
 from isrf_pipeline.erasure.erase import Erasure, erase
 from isrf_pipeline.erasure.history import cleaning_session
 from isrf_pipeline.erasure.proof import scan_lake
@@ -254,6 +255,28 @@ def test_the_scan_finds_a_client_who_is_there(lake: Lake, erased: Erasure) -> No
     short = {where for _, where, _ in scan_lake(mine, wanted_of(mine, ("120",))).found}
     assert {"column user_id", "column id", "bounds of user_id"} <= short
     assert "text" not in short
+
+
+def test_an_object_store_is_scanned_as_a_folder_is(lake: Lake, erased: Erasure) -> None:
+    mine = Lake(cleaning_session(lake.spark), lake.settings)
+    wanted = wanted_of(mine, ("ZED-0071", "12x"))
+    (Path(lake.root) / ".hidden.json").write_text('{"user_id": "12x"}')
+    local = scan_lake(mine, wanted)
+    # As Hadoop lists and reads it, whatever the store.
+    folders = proof._table_folders(mine)
+    files = [
+        proof._File(path, size, proof._columns_of(path, folders))
+        for path, size in proof._remote(mine, f"file:{lake.root}").items()
+    ]
+    remote = proof._scanned_remotely(mine, files, wanted)
+    # Hadoop hides the checksums that it keeps beside files of a local folder.
+    shown = [path for path in Path(lake.root).rglob("[!.]*") if path.is_file()]
+    assert len(files) == len(shown) + 1
+    assert sorted((path.removeprefix("file:"), *rest) for path, *rest in remote) == [
+        (path, *rest) for path, *rest in local.found
+    ]
+    assert (str(Path(lake.root) / ".hidden.json"), "key user_id", 1) in local.found
+    (Path(lake.root) / ".hidden.json").unlink()
 
 
 def test_what_is_told(planned: tuple[Erasure, dict[str, int]], erased: Erasure, settings: Settings) -> None:
