@@ -12,25 +12,28 @@ import lzma
 import re
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from isrf_pipeline.erasure.identifiers import TextSearch
+from isrf_pipeline.lake.schema import ClientReference
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Column or key to the prefixes that an identifier may have there.
-ClientColumns = Mapping[str, Collection[str]]
+#: Column or key to how it names a client.
+ClientColumns = Mapping[str, Collection[ClientReference]]
 
-#: Columns and keys of files that are no tables of the lake; compared without regard to case, ``_`` and ``-``.
+#: Columns and keys of files that are no tables of the lake, compared without regard to case, blanks, ``_`` and ``-``.
 CLIENT_NAMES: frozenset[str] = frozenset(
     (
         *("userid", "clientid", "customerid", "contactid", "profileid", "personid", "externalid", "uniqueid"),
-        *("subscriberkey", "contactkey", "clientkey", "customerkey", "user", "client", "subject"),
+        *("subscriberkey", "contactkey", "customerkey", "user", "client", "subject"),
     )
 )
+#: Those that hold a hash of the identifier, as the star schema for BI does.
+HASHED_NAMES: frozenset[str] = frozenset(("clientkey",))
 _COMPRESSED: dict[str, Callable[[BinaryIO], Any]] = {
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
     ".bz2": bz2.BZ2File,
@@ -39,6 +42,8 @@ _COMPRESSED: dict[str, Callable[[BinaryIO], Any]] = {
 _JSON = (".json", ".jsonl", ".ndjson", ".crc", ".log")
 #: As the report's template has it.
 _SHOWN_CLIENT = re.compile(rb"Client <bdi>(.*?)</bdi>", re.DOTALL)
+_WHOLE_NUMBER = re.compile(r"-?\d{1,20}")
+_PLAIN, _HASHED = ClientReference(), ClientReference(hashed=True)
 _ZIP_MAGIC = b"PK\x03\x04"
 
 
@@ -52,18 +57,27 @@ class Wanted:
         All of them: compared with whole values of columns that name clients.
     text
         Finds those that may be looked for in text.
-    keys
-        Their hashes, as tables for BI have them in place of identifiers.
+    hashes
+        Spark's xxhash64 of each identifier, and whose it is.
     """
 
     identifiers: frozenset[str]
     text: TextSearch
-    keys: frozenset[str] = frozenset()
+    hashes: Mapping[int, str] = field(default_factory=dict)
 
-    @property
-    def values(self) -> frozenset[str]:
-        """Identifiers and keys: what a column that names clients may hold."""
-        return self.identifiers | self.keys
+    def named(self, value: str, references: Iterable[ClientReference]) -> set[str]:
+        """Who is named by a whole value of a column or key."""
+        found = set()
+        for reference in references:
+            if reference.hashed:
+                identifier = self.hashes.get(int(value)) if _WHOLE_NUMBER.fullmatch(value) else None
+            else:
+                plain = value.removeprefix(reference.prefix)
+                fits = value.startswith(reference.prefix) and plain in self.identifiers
+                identifier = plain if fits else None
+            if identifier is not None:
+                found.add(identifier)
+        return found
 
 
 @dataclass(frozen=True)
@@ -82,9 +96,12 @@ class Place:
     identifiers: frozenset[str]
 
 
-def names_clients(name: str) -> bool:
-    """Whether a column or key of a file that is no table of the lake names a client by its name."""
-    return name.casefold().replace("_", "").replace("-", "") in CLIENT_NAMES
+def references_by_name(name: str) -> Collection[ClientReference]:
+    """How a column or key of a file that is no table of the lake names a client, as its own name tells."""
+    folded = re.sub(r"[ _-]", "", name.casefold())
+    if folded in HASHED_NAMES:
+        return (_PLAIN, _HASHED)
+    return (_PLAIN,) if folded in CLIENT_NAMES else ()
 
 
 def places(
@@ -127,11 +144,11 @@ def places(
     elif path.suffix in _JSON or path.name == "_last_checkpoint":
         with opened() as file:
             for key, value in _json_values(file, columns):
-                note(f"key {key}", _whole(value, key, wanted, columns))
+                note(f"key {key}", wanted.named(value, _references(key, columns)))
     elif path.suffix in (".csv", ".tsv"):
         with opened() as file:
             for column, value in _cells(file, "\t" if path.suffix == ".tsv" else None):
-                note(f"column {column}", _whole(value, column, wanted, columns))
+                note(f"column {column}", wanted.named(value, _references(column, columns)))
     elif path.suffix == ".html":
         with opened() as file:
             note("client shown", wanted.identifiers.intersection(shown_clients(file.read())))
@@ -140,18 +157,11 @@ def places(
     return [Place(where, frozenset(identifiers)) for where, identifiers in sorted(found.items())]
 
 
-def _prefixes(name: str, columns: ClientColumns | None) -> Collection[str]:
-    if columns is not None:
-        return columns.get(name, ())
-    return ("",) if names_clients(name) else ()
-
-
-def _whole(value: str, name: str, wanted: Wanted, columns: ClientColumns | None) -> set[str]:
-    return {
-        value.removeprefix(prefix)
-        for prefix in _prefixes(name, columns)
-        if value.startswith(prefix) and value.removeprefix(prefix) in wanted.values
-    }
+def _references(name: str, columns: ClientColumns | None) -> Collection[ClientReference]:
+    """How a value names a client of which nobody knows the row: where that depends on the row, it counts as nobody."""
+    if columns is None:
+        return references_by_name(name)
+    return [reference for reference in columns.get(name, ()) if reference.when is None]
 
 
 def _in_archive(opened: Callable[[], BinaryIO], wanted: Wanted, columns: ClientColumns | None) -> list[Place]:
@@ -179,14 +189,14 @@ def client_values(content: Any, columns: ClientColumns | None = None) -> Iterato
     if isinstance(content, dict):
         for key, value in content.items():
             if isinstance(value, str):
-                if _prefixes(key, columns):
+                if _references(key, columns):
                     yield key, value
                 if value[:1] in ("{", "["):
                     try:
                         yield from client_values(json.loads(value), columns)
                     except ValueError:
                         continue
-            elif isinstance(value, int) and not isinstance(value, bool) and _prefixes(key, columns):
+            elif isinstance(value, int) and not isinstance(value, bool) and _references(key, columns):
                 yield key, str(value)
             else:
                 yield from client_values(value, columns)
@@ -226,7 +236,7 @@ def _cells(file: BinaryIO, delimiter: str | None) -> Iterator[tuple[str, str]]:
         text.seek(0)
     rows = csv.reader(text, delimiter=delimiter)
     header = next(rows, [])
-    named = [place for place, column in enumerate(header) if names_clients(column)]
+    named = [place for place, column in enumerate(header) if references_by_name(column)]
     for row in rows:
         for place in named:
             if place < len(row):
@@ -247,7 +257,7 @@ def delimiter_of(header: str) -> str:
 def _in_parquet(
     file: BinaryIO, wanted: Wanted, columns: ClientColumns | None
 ) -> Iterator[tuple[str, set[str]]]:
-    import pyarrow as pa
+    import pyarrow.compute as pc
     from pyarrow import parquet
 
     content = parquet.ParquetFile(file)
@@ -255,12 +265,14 @@ def _in_parquet(
         yield from _bounds(content.metadata.row_group(group), wanted, columns)
         for batch in content.iter_batches(row_groups=[group]):
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                # Whole numbers name a client by their column alone.
-                if pa.types.is_int64(column.type) and _prefixes(name, columns):
-                    column = column.cast(pa.string())
                 for leaf, values in leaves(name, column):
                     for found in _in_values(leaf, values, wanted, columns):
                         yield f"column {leaf}", found
+                for reference in (columns or {}).get(name, ()):
+                    if reference.when is not None and reference.when[0] in batch.schema.names:
+                        meant = pc.starts_with(batch.column(reference.when[0]), pattern=reference.when[1])
+                        for value in column.filter(meant).unique().drop_null().to_pylist():
+                            yield f"column {name}", wanted.named(value, (reference,))
 
 
 def _bounds(group: Any, wanted: Wanted, columns: ClientColumns | None) -> Iterator[tuple[str, set[str]]]:
@@ -271,12 +283,12 @@ def _bounds(group: Any, wanted: Wanted, columns: ClientColumns | None) -> Iterat
         leaf = chunk.path_in_schema.rpartition(".")[2]
         for bound in (chunk.statistics.min, chunk.statistics.max):
             value = bound.decode("utf-8", "replace") if isinstance(bound, bytes) else bound
-            if isinstance(value, str):
-                yield f"bounds of {leaf}", _whole(value, leaf, wanted, columns)
+            if isinstance(value, str | int):
+                yield f"bounds of {leaf}", wanted.named(str(value), _references(leaf, columns))
 
 
 def leaves(name: str, column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
-    """(name of the innermost field, values) of all text and binary values within a column, however nested."""
+    """(name of the innermost field, values) of all text, bytes and whole numbers in a column, however nested."""
     import pyarrow as pa
 
     kind = column.type
@@ -297,6 +309,7 @@ def leaves(name: str, column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
             pa.types.is_large_string,
             pa.types.is_binary,
             pa.types.is_large_binary,
+            pa.types.is_int64,
         )
     ):
         yield name, column
@@ -308,8 +321,14 @@ def _in_values(
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    references = _references(name, columns)
+    if pa.types.is_int64(values.type):
+        if any(reference.hashed for reference in references):
+            sought = pa.array(list(wanted.hashes), pa.int64())
+            hits = values.filter(pc.is_in(values, value_set=sought)).unique()
+            yield {wanted.hashes[value] for value in hits.to_pylist()}
+        return
     distinct = values.unique().drop_null()
-    prefixes = _prefixes(name, columns)
     if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
         for value in distinct.to_pylist():
             yield wanted.text.in_bytes(value)
@@ -317,11 +336,11 @@ def _in_values(
                 archive = _in_archive(lambda value=value: io.BytesIO(value), wanted, columns)  # type: ignore[misc]
                 yield {identifier for place in archive for identifier in place.identifiers}
         return
-    for prefix in prefixes:
-        sought = pa.array([prefix + identifier for identifier in wanted.values], distinct.type)
+    for reference in references:
+        sought = pa.array([reference.prefix + identifier for identifier in wanted.identifiers], distinct.type)
         hits = distinct.filter(pc.is_in(distinct, value_set=sought))
-        yield {value.removeprefix(prefix) for value in hits.to_pylist()}
-    if prefixes:
+        yield {value.removeprefix(reference.prefix) for value in hits.to_pylist()}
+    if references or name in (columns or {}):
         # A longer identifier of another client may hold a wanted one.
         return
     if wanted.text and len(distinct):
@@ -334,4 +353,4 @@ def _in_values(
             except ValueError:
                 continue
             for key, inner in client_values(parsed, columns):
-                yield _whole(inner, key, wanted, columns)
+                yield wanted.named(inner, _references(key, columns))

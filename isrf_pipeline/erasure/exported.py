@@ -20,8 +20,8 @@ from isrf_pipeline.erasure.contents import (
     Wanted,
     client_values,
     delimiter_of,
-    names_clients,
     places,
+    references_by_name,
     shown_clients,
 )
 from isrf_pipeline.exports.folder import replaced_folder
@@ -126,7 +126,7 @@ def _rewrite(folder: Path, wanted: Wanted, today: datetime.date) -> int | None:
             if _named_in(staging, wanted):
                 raise _NotRewritable
             for manifest in staging.rglob(MANIFEST_NAME):
-                _update_manifest(manifest, dropped, today, wanted)
+                _update_manifest(manifest, dropped, today)
     except _NotRewritable:
         return None
     return sum(change.rows for change in dropped.values())
@@ -187,13 +187,15 @@ def _csv_without(source: BinaryIO, target: BinaryIO, wanted: Wanted) -> _Dropped
     decoded = header.decode("utf-8-sig", "replace")
     delimiter = delimiter_of(decoded)
     columns = next(csv.reader(io.StringIO(decoded), delimiter=delimiter), [])
-    named = [place for place, column in enumerate(columns) if names_clients(column)]
+    named = {place: references_by_name(column) for place, column in enumerate(columns)}
     rows, identifiers = 0, set[str]()
     for record in records:
         cells = next(csv.reader(io.StringIO(record.decode("utf-8", "replace")), delimiter=delimiter), [])
-        values = {cells[place] for place in named if place < len(cells)}
-        values |= {value[1:] for value in values if value.startswith("'")}
-        found = values & wanted.values
+        found: set[str] = set()
+        for place, references in named.items():
+            if references and place < len(cells):
+                found |= wanted.named(cells[place], references)
+                found |= wanted.named(cells[place].removeprefix("'"), references)
         if found:
             rows, identifiers = rows + 1, identifiers | found
         else:
@@ -217,7 +219,7 @@ def _lines_without(source: BinaryIO, target: BinaryIO, wanted: Wanted) -> _Dropp
     rows, identifiers = 0, set[str]()
     for line in source:
         try:
-            found = {value for _, value in client_values(json.loads(line))} & wanted.values
+            found = _named_by(json.loads(line), wanted)
         except ValueError:
             found = set()
         if found:
@@ -241,7 +243,7 @@ def _json_without(source: BinaryIO, target: BinaryIO, wanted: Wanted) -> _Droppe
         for element in value:
             # The innermost list that has the client: what stands beside him stays.
             inner = kept(element)
-            found = {named for _, named in client_values(inner)} & wanted.values
+            found = _named_by(inner, wanted)
             if found:
                 rows += 1
                 identifiers.update(found)
@@ -255,6 +257,12 @@ def _json_without(source: BinaryIO, target: BinaryIO, wanted: Wanted) -> _Droppe
         raise _NotRewritable from None
     target.write((json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
     return _Dropped(rows, frozenset(identifiers))
+
+
+def _named_by(parsed: Any, wanted: Wanted) -> set[str]:
+    return {
+        who for key, value in client_values(parsed) for who in wanted.named(value, references_by_name(key))
+    }
 
 
 def _report_without(source: BinaryIO, target: BinaryIO, wanted: Wanted) -> _Dropped:
@@ -278,21 +286,24 @@ def _parquet_without(path: Path, wanted: Wanted) -> _Dropped:
 
     partial = path.with_name(f".{path.name}.partial")
     rows, identifiers = 0, set[str]()
-    sought = pa.array(sorted(wanted.values), pa.string())
     with parquet.ParquetFile(path) as source:
-        named = [field.name for field in source.schema_arrow if names_clients(field.name)]
-        compression = (
-            source.metadata.row_group(0).column(0).compression.lower() if source.num_row_groups else "snappy"
-        )
-        with parquet.ParquetWriter(partial, source.schema_arrow, compression=compression) as target:
+        named = [field for field in source.schema_arrow if references_by_name(field.name)]
+        packed = source.metadata.row_group(0).column(0).compression if source.num_row_groups else "snappy"
+        with parquet.ParquetWriter(partial, source.schema_arrow, compression=packed.lower()) as target:
             for group in range(source.num_row_groups):
                 table = source.read_row_group(group)
                 kept = pa.array([True] * table.num_rows, pa.bool_())
-                for name in named:
-                    values = pc.cast(table.column(name).combine_chunks(), pa.string())
-                    hits = pc.fill_null(pc.is_in(values, value_set=sought), False)
-                    identifiers.update(value for value in values.filter(hits).unique().to_pylist() if value)
-                    kept = pc.and_(kept, pc.invert(hits))
+                for field_ in named:
+                    values = table.column(field_.name).combine_chunks()
+                    found = {
+                        value: wanted.named(str(value), references_by_name(field_.name))
+                        for value in values.unique().to_pylist()
+                        if value is not None
+                    }
+                    hits = [value for value, who in found.items() if who]
+                    identifiers.update(*(found[value] for value in hits))
+                    named_here = pc.is_in(values, value_set=pa.array(hits, values.type))
+                    kept = pc.and_(kept, pc.invert(named_here))
                 left = table.filter(kept)
                 rows += table.num_rows - left.num_rows
                 target.write_table(left)
@@ -300,7 +311,7 @@ def _parquet_without(path: Path, wanted: Wanted) -> _Dropped:
     return _Dropped(rows, frozenset(identifiers))
 
 
-def _update_manifest(path: Path, dropped: dict[Path, _Dropped], today: datetime.date, wanted: Wanted) -> None:
+def _update_manifest(path: Path, dropped: dict[Path, _Dropped], today: datetime.date) -> None:
     """Bring sizes, rows and checksums up to date, and tell of the erasure."""
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     for entry in content["files"]:
@@ -313,8 +324,7 @@ def _update_manifest(path: Path, dropped: dict[Path, _Dropped], today: datetime.
         entry.update({"bytes": described.size, "sha256": described.sha256})
         if rows is not None:
             entry["rows"] = rows
-    # Who stands in one file by identifier and in another by its hash is one client.
-    clients = _all(change.identifiers for change in dropped.values()) & wanted.identifiers
+    clients = _all(change.identifiers for change in dropped.values())
     told = {"clients": len(clients), "on": today.isoformat(), "models": _RETRAINED}
     content["erased"] = [*content.get("erased", []), told]
     partial = path.with_suffix(".json.partial")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -57,22 +58,21 @@ def scan_lake(lake: Lake, wanted: Wanted, others: tuple[Path, ...] = ()) -> Scan
     others
         Further folders, such as exports beside the lake.
     """
+    local = local_root(lake.root)
+    listed = _local((local,)) if local is not None else _remote(lake, lake.root)
     tables = _table_folders(lake)
     files = [
         _File(path, size, _columns_of(path, tables))
-        for path, size in sorted({**_listed(lake, lake.root), **_local(others)}.items())
+        for path, size in sorted({**listed, **_local(others)}.items())
     ]
-    found = sorted(_scanned(lake, files, wanted))
-    named = tuple((path, where, clients) for path, where, clients in found)
-    return Scan(len(files), sum(file.size for file in files), named)
+    scanned = _scanned if local is not None else _scanned_remotely
+    return Scan(len(files), sum(file.size for file in files), tuple(sorted(scanned(lake, files, wanted))))
 
 
 def _table_folders(lake: Lake) -> dict[str, ClientColumns]:
     """Folder of each table to its columns that name clients."""
     return {
-        _plain(table_folder(lake, table)): {
-            name: (reference.prefix,) for name, reference in table.client_columns()
-        }
+        _plain(table_folder(lake, table)): {name: (reference,) for name, reference in table.client_columns()}
         for table in existing_tables(lake)
     }
 
@@ -83,14 +83,12 @@ def _plain(path: str) -> str:
 
 
 def _columns_of(path: str, tables: Mapping[str, ClientColumns]) -> ClientColumns | None:
-    return next((columns for folder, columns in tables.items() if path.startswith(f"{folder}/")), None)
+    plain = _plain(path)
+    return next((columns for folder, columns in tables.items() if plain.startswith(f"{folder}/")), None)
 
 
-def _listed(lake: Lake, root: str) -> dict[str, int]:
-    """Files below the lake's root, hidden ones too, and their sizes."""
-    local = local_root(root)
-    if local is not None:
-        return _local((local,))
+def _remote(lake: Lake, root: str) -> dict[str, int]:
+    """Files below a folder of any file system that Hadoop knows, and their sizes."""
     jvm: Any = lake.spark.sparkContext._jvm
     folder = jvm.org.apache.hadoop.fs.Path(root)
     files = folder.getFileSystem(lake.spark._jsparkSession.sessionState().newHadoopConf())
@@ -113,57 +111,54 @@ def _local(folders: tuple[Path, ...]) -> dict[str, int]:
     return found
 
 
-def _scanned(lake: Lake, files: list[_File], wanted: Wanted) -> Iterator[tuple[str, str, int]]:
-    """Files in which any of ``wanted`` is named."""
-    columns = {file.path: file.columns for file in files}
-    if local_root(lake.root) is not None:
-        paths = [(file.path,) for file in files]
-        if not paths:
-            return
-        frame = lake.spark.createDataFrame(paths, "path string")
-        # As many tasks as cores, each with files from all over the list: those of one table are alike in size.
-        spread = frame.repartition(max(2, lake.spark.sparkContext.defaultParallelism))
-        scan = _scanner(columns, wanted, content=None)
-        rows = spread.mapInArrow(scan, _FOUND).collect()
-        yield from ((row["path"], row["found_in"], row["clients"]) for row in rows)
-        return
-    yield from _scanned_remotely(lake, files, columns, wanted)
+def _scanned(lake: Lake, files: list[_File], wanted: Wanted) -> list[tuple[str, str, int]]:
+    """Where files that all machines see under their paths name any of ``wanted``."""
+    if not files:
+        return []
+    frame = lake.spark.createDataFrame([(file.path,) for file in files], "path string")
+    # As many tasks as cores, each with files from all over the list: those of one table are alike in size.
+    spread = frame.repartition(max(2, lake.spark.sparkContext.defaultParallelism))
+    rows = spread.mapInArrow(_scanner(files, wanted, content=None), _FOUND).collect()
+    return [(row["path"], row["found_in"], row["clients"]) for row in rows]
 
 
-def _scanned_remotely(
-    lake: Lake, files: list[_File], columns: Mapping[str, ClientColumns | None], wanted: Wanted
-) -> Iterator[tuple[str, str, int]]:
-    """Files of an object store, read by Spark: whole ones, one at a time in each task."""
+def _scanned_remotely(lake: Lake, files: list[_File], wanted: Wanted) -> list[tuple[str, str, int]]:
+    """The same for files of an object store: Spark reads them, whole ones, one at a time in each task."""
+    # Spark's readers pass over files with such names.
     hidden = [file for file in files if PurePosixPath(file.path).name.startswith(("_", "."))]
-    for file in hidden:
-        content = _read(lake, file.path)
-        for place in places(PurePosixPath(file.path).name, lambda: io.BytesIO(content), wanted, file.columns):  # noqa: B023
-            yield file.path, place.where, len(place.identifiers)
-    shown = [file.path for file in files if not PurePosixPath(file.path).name.startswith(("_", "."))]
+    found = [
+        (file.path, place.where, len(place.identifiers))
+        for file in hidden
+        for place in places(
+            PurePosixPath(file.path).name, functools.partial(_opened, lake, file.path), wanted, file.columns
+        )
+    ]
+    shown = [file.path for file in files if file not in hidden]
     if shown:
         # One row a batch, or a batch of small files would wait for memory that a large one has.
         lake.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "1")
         contents = lake.spark.read.format("binaryFile").load(shown).select("path", "content")
-        rows = contents.mapInArrow(_scanner(columns, wanted, content="content"), _FOUND).collect()
-        yield from ((row["path"], row["found_in"], row["clients"]) for row in rows)
+        rows = contents.mapInArrow(_scanner(files, wanted, content="content"), _FOUND).collect()
+        found += [(row["path"], row["found_in"], row["clients"]) for row in rows]
+    return found
 
 
-def _read(lake: Lake, path: str) -> bytes:
-    """A small file that Spark's readers would pass over."""
+def _opened(lake: Lake, path: str) -> BinaryIO:
+    """A small file, read by the driver."""
     jvm: Any = lake.spark.sparkContext._jvm
     file = jvm.org.apache.hadoop.fs.Path(path)
-    files = file.getFileSystem(lake.spark._jsparkSession.sessionState().newHadoopConf())
-    stream = files.open(file)
+    stream = file.getFileSystem(lake.spark._jsparkSession.sessionState().newHadoopConf()).open(file)
     try:
-        return bytes(jvm.org.apache.hadoop.shaded.org.apache.commons.io.IOUtils.toByteArray(stream))
+        return io.BytesIO(bytes(jvm.org.apache.commons.io.IOUtils.toByteArray(stream)))
     finally:
         stream.close()
 
 
 def _scanner(
-    columns: Mapping[str, ClientColumns | None], wanted: Wanted, content: str | None
+    files: list[_File], wanted: Wanted, content: str | None
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Task that opens the files of its rows, or takes their content from a column."""
+    columns = {file.path: file.columns for file in files}
 
     def scan(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa

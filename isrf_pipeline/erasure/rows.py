@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -54,46 +55,45 @@ def named_in(lake: Lake, tables_to_look_at: Sequence[Table], wanted: DataFrame) 
     from pyspark.sql import functions as F
 
     frames = []
+    forms: set[ClientReference] = set()
     for table in tables_to_look_at:
         names = [
             F.when(
                 _condition(reference),
                 F.struct(
-                    F.lit(name).alias("column"),
-                    F.lit(reference.prefix).alias("prefix"),
-                    F.lit(reference.hashed).alias("hashed"),
-                    F.col(name).cast("string").alias("value"),
+                    F.lit(name).alias("column"), *_form(reference), F.col(name).cast("string").alias("value")
                 ),
             )
             for name, reference in table.client_columns()
         ]
+        forms |= {dataclasses.replace(reference, when=None) for _, reference in table.client_columns()}
         if names:
             frames.append(
                 lake.read(table).select(F.lit(table.name).alias("table"), F.array(*names).alias("names"))
             )
     if not frames:
         return {}
-    # A client is looked for by his identifier, and by its hash where a table has that.
-    sought = wanted.select(WANTED, F.col(WANTED).alias("sought"), F.lit(False).alias("by_hash")).unionByName(
-        wanted.select(WANTED, F.xxhash64(WANTED).cast("string").alias("sought"), F.lit(True).alias("by_hash"))
+    sought = functools.reduce(
+        DataFrame.unionByName,
+        [
+            wanted.select(
+                *_form(form), _value(form).cast("string").alias("value"), F.col(WANTED).alias("client")
+            )
+            for form in sorted(forms, key=repr)
+        ],
     )
-    client = F.substring("name.value", F.length("name.prefix") + 1, F.length("name.value"))
     named = (
         functools.reduce(DataFrame.unionByName, frames)
         .withColumn("row", F.monotonically_increasing_id())
         .select("table", "row", F.explode(F.array_compact("names")).alias("name"))
-        .where(F.startswith("name.value", "name.prefix"))
-        .select("table", "row", "name.column", "name.hashed", client.alias("client"))
-        .join(
-            F.broadcast(sought),
-            (F.col("client") == F.col("sought")) & (F.col("hashed") == F.col("by_hash")),
-        )
+        .select("table", "row", "name.*")
+        .join(F.broadcast(sought), ["prefix", "hashed", "value"])
     )
     # As many names as were asked for, at the most.
     found = named.groupBy("table").agg(
         F.count_distinct("row").alias("rows"),
         F.collect_set("column").alias("columns"),
-        F.collect_set(WANTED).alias("clients"),
+        F.collect_set("client").alias("clients"),
     )
     return {
         row["table"]: Named(row["rows"], frozenset(row["columns"]), frozenset(row["clients"]))
@@ -107,8 +107,7 @@ def delete_rows(lake: Lake, table: Table, wanted: DataFrame, columns: Collection
 
     for name, reference in table.client_columns():
         if name in columns:
-            named = F.concat(F.lit(reference.prefix), F.col(WANTED))
-            same = F.col(name) == (F.xxhash64(WANTED) if reference.hashed else named)
+            same = F.col(name) == _value(reference)
             merge = delta_table(lake, table).merge(F.broadcast(wanted), same & _condition(reference))
             merge.whenMatchedDelete().execute()
 
@@ -170,7 +169,26 @@ def delete_keys(lake: Lake, table: Table, keys: DataFrame) -> int:
     return count
 
 
+def _form(reference: ClientReference) -> tuple[Column, Column]:
+    """Columns prefix and hashed: two references with the same ones give the same value for the same client."""
+    from pyspark.sql import functions as F
+
+    return F.lit(reference.prefix).alias("prefix"), F.lit(reference.hashed).alias("hashed")
+
+
+def _value(reference: ClientReference) -> Column:
+    """What stands for a wanted client in a column."""
+    from pyspark.sql import functions as F
+
+    if reference.hashed:
+        return F.xxhash64(WANTED)
+    return F.concat(F.lit(reference.prefix), F.col(WANTED))
+
+
 def _condition(reference: ClientReference) -> Column:
     from pyspark.sql import functions as F
 
-    return F.expr(reference.when) if reference.when is not None else F.lit(True)
+    if reference.when is None:
+        return F.lit(True)
+    column, beginning = reference.when
+    return F.startswith(column, F.lit(beginning))

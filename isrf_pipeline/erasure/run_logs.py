@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from isrf_pipeline.erasure.contents import Wanted, names_clients
+from isrf_pipeline.erasure.contents import Wanted, references_by_name
 from isrf_pipeline.erasure.identifiers import ERASED
 
 
@@ -68,7 +68,7 @@ def _redact_fields(content: Any, wanted: Wanted) -> int:
     count = 0
     if isinstance(content, dict):
         for key, value in content.items():
-            if isinstance(value, str | int) and names_clients(key) and str(value) in wanted.identifiers:
+            if isinstance(value, str | int) and wanted.named(str(value), references_by_name(key)):
                 content[key] = ERASED.decode()
                 count += 1
             else:

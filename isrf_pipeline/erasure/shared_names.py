@@ -26,8 +26,8 @@ def wanted_of(lake: Lake, identifiers: tuple[str, ...]) -> Wanted:
     candidates = [identifier for identifier in identifiers if is_distinctive(identifier)]
     shared = _shared(lake, frozenset(candidates)) if candidates else frozenset()
     text = TextSearch([identifier for identifier in candidates if identifier not in shared])
-    keyed = wanted_frame(lake, identifiers).select(F.xxhash64(WANTED).cast("string").alias("key"))
-    return Wanted(frozenset(identifiers), text, frozenset(row["key"] for row in keyed.collect()))
+    hashed = wanted_frame(lake, identifiers).select(WANTED, F.xxhash64(WANTED)).collect()
+    return Wanted(frozenset(identifiers), text, {row[1]: row[0] for row in hashed})
 
 
 def _shared(lake: Lake, candidates: frozenset[str]) -> frozenset[str]:

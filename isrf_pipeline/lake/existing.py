@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from delta.tables import DeltaTable
 
 
-def existing_tables(lake: Lake) -> list[Table]:
-    """All tables that the lake has, pending ones included."""
+def declared_tables() -> list[Table]:
+    """All tables that a lake may have, pending ones included."""
     declared = list(tables.ALL_TABLES.values())
-    pending = [table.pending for table in declared if table.is_delivered]
-    return [table for table in (*declared, *pending) if lake.exists(table)]
+    return declared + [table.pending for table in declared if table.is_delivered]
+
+
+def existing_tables(lake: Lake) -> list[Table]:
+    """Those of the declared tables that the lake has."""
+    return [table for table in declared_tables() if lake.exists(table)]
 
 
 def delta_table(lake: Lake, table: Table) -> DeltaTable:

@@ -15,13 +15,13 @@ class ClientReference:
     prefix
         What stands in front of the client's identifier.
     when
-        SQL condition under which a row names a client; None where every row does.
+        Column and beginning: a row names a client only where that column begins so; None where every row does.
     hashed
-        Whether the column holds the 64-bit hash of the identifier (Spark's xxhash64) in its place.
+        Whether the column holds Spark's xxhash64 of the identifier instead.
     """
 
     prefix: str = ""
-    when: str | None = None
+    when: tuple[str, str] | None = None
     hashed: bool = False
 
 

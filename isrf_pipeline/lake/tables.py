@@ -97,7 +97,7 @@ ANSWERS = Table(
             "subject",
             "string",
             "item_id, user_id or segment_id",
-            ClientReference(when="startswith(kind, 'user.')"),
+            ClientReference(when=("kind", "user.")),
         ),
         Column(
             "input_hash", "string", "SHA-256 of the subject's own data, whatever the prompts say beside it"

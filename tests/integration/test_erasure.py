@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import functools
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyarrow import parquet
 
-from isrf_pipeline.cli.erase import identifiers_of, summary
+from isrf_pipeline.cli.erase import summary
+from isrf_pipeline.concurrent_actions import run_together
 from isrf_pipeline.config import Settings
+from isrf_pipeline.erasure import proof
 from isrf_pipeline.erasure.erase import Erasure, erase
 from isrf_pipeline.erasure.history import cleaning_session
 from isrf_pipeline.erasure.proof import scan_lake
-from isrf_pipeline.erasure.register import lift
-from isrf_pipeline.erasure.rows import wanted_frame
+from isrf_pipeline.erasure.register import lift, without_erased
+from isrf_pipeline.erasure.rows import delete_rows, named_in, wanted_frame
 from isrf_pipeline.erasure.shared_names import wanted_of
-from isrf_pipeline.lake import Lake, Table, tables
+from isrf_pipeline.lake import Column, Lake, Table, tables
+from isrf_pipeline.lake.schema import ClientReference
 from isrf_pipeline.stages.context import StageContext
 from isrf_pipeline.stages.ingest import STAGE as INGEST
 
@@ -41,63 +46,69 @@ def _answer(fingerprint: str, kind: str, subject: str, interest: str) -> tuple[A
     return (fingerprint, kind, subject, None, "m", "v2", answer, "ok", *[None] * 4, 1, 1, None, NOW, "r")
 
 
+def _rows_of_tables() -> list[tuple[Table, list[tuple[Any, ...]]]]:
+    users = [*ERASED[:-1], *OTHERS]
+    raw = ['{"who": "ZED-007", "what": "bag"}', '{"who": "ann", "what": "12"}', 'ZED-007;"bag']
+    errors = ["row of ZED-007 broke: a rule", "12 rows broke", None]
+    texts = ("own taste", "old taste", "shared", "an item")
+    return [
+        (tables.CLIENTS, [(user, {}, True) for user in users]),
+        (tables.ITEMS, [(item, *[None] * 5, {}, True, None, "h") for item in ("bag", "12")]),
+        (
+            tables.VERTICES,
+            [(f"u:{user}", "user", None) for user in users] + [("i:12", "item", None), ("u:", "user", None)],
+        ),
+        (
+            tables.SIMILARITY,
+            [("ann", "ZED-007", 0, 0.5, 1), ("ZED-007", "12", 0, 0.5, 1), ("ann", "bob", 0, 0.5, 2)],
+        ),
+        (
+            tables.ANSWERS,
+            [
+                _answer("f1", "user.single", "ZED-007", "old taste"),
+                _answer("f2", "user.single", "ann", "shared"),
+                _answer("f3", "item.single", "12", "an item"),
+            ],
+        ),
+        (
+            tables.USER_FEATURES,
+            [
+                ("ZED-007", "own taste", "llm", None, None),
+                ("12", "shared", "llm", None, None),
+                ("ann", "shared", "llm", None, None),
+            ],
+        ),
+        (
+            tables.EMBEDDINGS,
+            [(hashlib.sha256(text.encode()).hexdigest(), text, [1.0], "r") for text in texts],
+        ),
+        (tables.INTEREST_PARAMETERS, [(NIGHT, "ranker", bytearray(b"tree"))]),
+        # A night that waits for its gates.
+        (
+            tables.RECOMMENDATIONS.pending,
+            [(NIGHT, user, 1, "bag", 1.0, 1.0, 0.0, "Goes.", [], None) for user in users],
+        ),
+        (tables.QUARANTINE, [("sales", text, text, "duplicate", NIGHT, "r") for text in raw]),
+        (
+            tables.RUNS,
+            [
+                ("r", NIGHT, f"s{place}", "failed", NOW, NOW, 1.0, 1, 1, 0, 0, {}, "c", "v", error)
+                for place, error in enumerate(errors)
+            ],
+        ),
+    ]
+
+
 def _fill(lake: Lake, spark: SparkSession) -> None:
     def write(table: Table, rows: list[tuple[Any, ...]]) -> None:
-        lake.overwrite(table, spark.createDataFrame(rows, table.ddl()).coalesce(1))
+        # Without the commit that creates a table: they are many, and a commit takes longer than a row.
+        frame = spark.createDataFrame(rows, table.ddl()).coalesce(1)
+        frame.write.format("delta").mode("overwrite").save(lake.path(table))
 
-    users = [*ERASED[:-1], *OTHERS]
-    write(tables.INTERACTIONS, [(user, "bag", "view", NOW, 1.0, "r") for user in users])
-    # Files of a first version, which are history now.
-    write(tables.CLIENTS, [(user, {}, False) for user in users])
-    write(tables.ITEMS, [("bag", *[None] * 5, {}, True, None, "h"), ("12", *[None] * 5, {}, True, None, "h")])
-    write(tables.CLIENTS, [(user, {}, True) for user in users])
-    write(
-        tables.VERTICES,
-        [(f"u:{user}", "user", None) for user in users] + [("i:12", "item", None), ("u:", "user", None)],
-    )
-    write(tables.EDGES, [("u:ZED-007", "i:bag", "interacted", 1.0), ("i:12", "i:bag", "followed_by", 1.0)])
-    write(
-        tables.SIMILARITY,
-        [("ann", "ZED-007", 0, 0.5, 1), ("ZED-007", "12", 0, 0.5, 1), ("ann", "bob", 0, 0.5, 2)],
-    )
-    write(
-        tables.ANSWERS,
-        [
-            _answer("f1", "user.single", "ZED-007", "old taste"),
-            _answer("f2", "user.single", "ann", "shared"),
-            _answer("f3", "item.single", "12", "an item"),
-        ],
-    )
-    write(
-        tables.USER_FEATURES,
-        [
-            ("ZED-007", "own taste", "llm", None, None),
-            ("12", "shared", "llm", None, None),
-            ("ann", "shared", "llm", None, None),
-        ],
-    )
-    texts = spark.createDataFrame(
-        [(text,) for text in ("own taste", "old taste", "shared", "an item")], "t string"
-    )
-    lake.overwrite(
-        tables.EMBEDDINGS,
-        texts.selectExpr("sha2(t, 256) text_hash", "t encoder", "array(1f) embedding", "'r' run_id"),
-    )
-    write(tables.INTEREST_PARAMETERS, [(NIGHT, "ranker", bytearray(b"tree"))])
-    pending = tables.RECOMMENDATIONS.pending
-    rows = [(NIGHT, user, 1, "bag", 1.0, 1.0, 0.0, "Goes.", [], None) for user in users]
-    write(tables.RECOMMENDATIONS, rows)
-    write(pending, rows)
-    raw = ['{"who": "ZED-007", "what": "bag"}', '{"who": "ann", "what": "12"}', 'ZED-007;"bag']
-    write(tables.QUARANTINE, [("sales", text, text, "duplicate", NIGHT, "r") for text in raw])
-    errors = ["row of ZED-007 broke: a rule", "12 rows broke", None]
-    write(
-        tables.RUNS,
-        [
-            ("r", NIGHT, f"s{place}", "failed", NOW, NOW, 1.0, 1, 1, 0, 0, {}, "c", "v", error)
-            for place, error in enumerate(errors)
-        ],
-    )
+    filled = _rows_of_tables()
+    run_together(*(functools.partial(write, table, rows) for table, rows in filled))
+    # The files of the first version are history now.
+    write(*filled[0])
 
 
 @pytest.fixture(scope="module")
@@ -186,17 +197,14 @@ def test_a_dry_run_counts_what_goes_and_changes_nothing(planned: tuple[Erasure, 
     assert (planned[0].scan, planned[0].exports.rewritten) == (None, ["2026-06-30"])
     assert planned[0].unknown == 1
     assert planned[0].rows == {
-        "silver.interactions": 4,
         "silver.clients": 4,
         "silver.quarantine": 2,
         "graph.vertices": 4,
-        "graph.edges": 1,
         "graph.similarity": 2,
         "reasoning.answers": 1,
         "reasoning.user_features": 2,
         "reasoning.embeddings": 2,
         "interests.parameters": 1,
-        "gold.recommendations": 4,
         "pending.recommendations": 4,
         "ops.runs": 1,
     }
@@ -212,7 +220,6 @@ def test_nobody_else_lost_anything(lake: Lake, erased: Erasure) -> None:
         assert sorted(row["user_id"] for row in lake.read(table).collect()) == sorted(OTHERS)
     vertices = {row["id"] for row in lake.read(tables.VERTICES).collect()}
     assert vertices == {*(f"u:{user}" for user in OTHERS), "i:12", "u:"}
-    assert [row["src"] for row in lake.read(tables.EDGES).collect()] == ["i:12"]
     assert [row["dst"] for row in lake.read(tables.SIMILARITY).collect()] == ["bob"]
     assert {row["subject"] for row in lake.read(tables.ANSWERS).collect()} == {"ann", "12"}
     # A text that another client has too stays in the cache.
@@ -244,10 +251,32 @@ def test_the_scan_finds_a_client_who_is_there(lake: Lake, erased: Erasure) -> No
     mine = Lake(cleaning_session(lake.spark), lake.settings)
     found = scan_lake(mine, wanted_of(mine, ("ZED-0071",))).found
     inside = {Path(path).relative_to(lake.root).parts[:2] for path, _, _ in found}
-    assert {("silver", "clients"), ("silver", "interactions"), ("gold", "recommendations")} <= inside
+    assert {("silver", "clients"), ("graph", "vertices"), ("pending", "recommendations")} <= inside
     short = {where for _, where, _ in scan_lake(mine, wanted_of(mine, ("120",))).found}
     assert {"column user_id", "column id", "bounds of user_id"} <= short
     assert "text" not in short
+
+
+def test_an_object_store_is_scanned_as_a_folder_is(lake: Lake, erased: Erasure) -> None:
+    mine = Lake(cleaning_session(lake.spark), lake.settings)
+    wanted = wanted_of(mine, ("ZED-0071", "12x"))
+    (Path(lake.root) / ".hidden.json").write_text('{"user_id": "12x"}')
+    local = scan_lake(mine, wanted)
+    # As Hadoop lists and reads it, whatever the store.
+    folders = proof._table_folders(mine)
+    files = [
+        proof._File(path, size, proof._columns_of(path, folders))
+        for path, size in proof._remote(mine, f"file:{lake.root}").items()
+    ]
+    remote = proof._scanned_remotely(mine, files, wanted)
+    # Hadoop hides the checksums that it keeps beside files of a local folder.
+    shown = [path for path in Path(lake.root).rglob("[!.]*") if path.is_file()]
+    assert len(files) == len(shown) + 1
+    assert sorted((path.removeprefix("file:"), *rest) for path, *rest in remote) == [
+        (path, *rest) for path, *rest in local.found
+    ]
+    assert (str(Path(lake.root) / ".hidden.json"), "key user_id", 1) in local.found
+    (Path(lake.root) / ".hidden.json").unlink()
 
 
 def test_what_is_told(planned: tuple[Erasure, dict[str, int]], erased: Erasure, settings: Settings) -> None:
@@ -262,6 +291,19 @@ def test_what_is_told(planned: tuple[Erasure, dict[str, int]], erased: Erasure, 
         in lines
     )
     assert not any(identifier in lines for identifier in ERASED if identifier != "12")
+
+
+def test_columns_of_hashes_name_clients_too(lake: Lake, erased: Erasure) -> None:
+    key = Column("client_key", "bigint", "Hash", client=ClientReference(hashed=True))
+    facts = Table("bi.facts", "One fact", ("client_key",), (key, Column("n", "int", "Number")))
+    mine = Lake(cleaning_session(lake.spark), lake.settings)
+    users = mine.spark.createDataFrame([("ann", 1), ("bob", 2), ("12", 3)], "user_id string, n int")
+    mine.overwrite(facts, users.selectExpr("xxhash64(user_id) AS client_key", "n"))
+    asked = wanted_frame(mine, ("ann", "12", "zoe"))
+    found = named_in(mine, [facts], asked)["bi.facts"]
+    assert (found.rows, found.columns, found.identifiers) == (2, {"client_key"}, {"ann", "12"})
+    delete_rows(mine, facts, asked, found.columns)
+    assert [row["n"] for row in mine.read(facts).collect()] == [2]
 
 
 def test_only_this_session_may_remove_new_files(spark: SparkSession, erased: Erasure) -> None:
@@ -304,11 +346,10 @@ def test_ingest_leaves_the_client_out_until_the_erasure_is_lifted(
 
     mine = Lake(cleaning_session(spark), settings.lake)
     assert lift(mine, wanted_frame(mine, ("ZED-007", "ann"))) == 1
-    INGEST.run(StageContext(spark, settings, Lake(spark, settings.lake), NIGHT, "night-2"))
-    assert {row["user_id"] for row in read(tables.INTERACTIONS).collect()} == {"ann", "bob", "ZED-007"}
-
-
-def test_identifiers_come_from_options_and_from_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "users.txt"
-    file.write_text("\ufeffann\r\n\r\n b ob \n'; --\n", encoding="utf-8")
-    assert identifiers_of(["12", "ann"], str(file)) == ("12", "ann", "b ob", "'; --")
+    rows = mine.spark.createDataFrame(
+        [("ZED-007", "{}", None), ("12", "{}", "duplicate")], "user_id string, raw string, rule string"
+    )
+    assert [tuple(row) for row in without_erased(mine, rows).orderBy("user_id").collect()] == [
+        ("12", None, "erased_client"),
+        ("ZED-007", "{}", None),
+    ]

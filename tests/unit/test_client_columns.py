@@ -6,10 +6,11 @@ import pytest
 
 from isrf_pipeline.config.maintenance_settings import MaintenanceSettings
 from isrf_pipeline.lake import Table, tables
+from isrf_pipeline.lake.existing import declared_tables
 
 #: What columns that hold a client's identifier are called.
-_NAMES = ("user_id", "client_id", "customer_id", "src", "dst", "subject")
-TABLES = list(tables.ALL_TABLES.values())
+_NAMES = ("user_id", "client_id", "client_key", "customer_id", "src", "dst", "subject")
+TABLES = declared_tables()
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
@@ -23,7 +24,7 @@ def test_a_column_called_like_a_client_declares_how_it_names_one(table: Table) -
 def test_references_tell_clients_from_others() -> None:
     assert dict(tables.VERTICES.client_columns())["id"].prefix == "u:"
     assert {reference.prefix for _, reference in tables.EDGES.client_columns()} == {"u:"}
-    assert dict(tables.ANSWERS.client_columns())["subject"].when == "startswith(kind, 'user.')"
+    assert dict(tables.ANSWERS.client_columns())["subject"].when == ("kind", "user.")
     assert [name for name, _ in tables.SIMILARITY.client_columns()] == ["src", "dst"]
 
 

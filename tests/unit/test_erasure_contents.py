@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 import zipfile
-from collections.abc import Mapping
 from typing import BinaryIO
 
 import numpy as np
@@ -14,18 +13,25 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from isrf_pipeline.erasure.contents import Wanted, names_clients, places
+from isrf_pipeline.erasure.contents import ClientColumns, Wanted, places, references_by_name
 from isrf_pipeline.erasure.identifiers import TextSearch, is_distinctive
+from isrf_pipeline.lake.schema import ClientReference
 
-TABLE = {"user_id": ("",), "id": ("u:",)}
+TABLE = {
+    "user_id": (ClientReference(),),
+    "id": (ClientReference(prefix="u:"),),
+    "client_key": (ClientReference(hashed=True),),
+}
 
 
 def wanted(*identifiers: str) -> Wanted:
-    return Wanted(frozenset(identifiers), TextSearch([one for one in identifiers if is_distinctive(one)]))
+    text = TextSearch([one for one in identifiers if is_distinctive(one)])
+    # Stands in for Spark's hash: a number that nobody writes by chance.
+    return Wanted(frozenset(identifiers), text, {-(10**15) - len(one): one for one in identifiers})
 
 
 def found(
-    name: str, content: bytes, *identifiers: str, columns: Mapping[str, tuple[str, ...]] | None = None
+    name: str, content: bytes, *identifiers: str, columns: ClientColumns | None = None
 ) -> dict[str, frozenset[str]]:
     def opened() -> BinaryIO:
         return io.BytesIO(content)
@@ -102,6 +108,28 @@ def test_statistics_in_deltas_log_are_read_as_values() -> None:
     assert named == {"column stats": frozenset({"77"})}
 
 
+def test_hashes_of_identifiers_are_known_in_columns_that_hold_them() -> None:
+    key = -(10**15) - len("CL-100")
+    content = parquet_file({"client_key": pa.array([7, key, None]), "item_key": pa.array([key, 1, 2])})
+    assert found("a.parquet", content, "CL-100", columns=TABLE) == {
+        "bounds of client_key": frozenset({"CL-100"}),
+        "column client_key": frozenset({"CL-100"}),
+    }
+    line = json.dumps(
+        {"add": {"stats": json.dumps({"minValues": {"client_key": key, "item_key": 1}})}}
+    ).encode()
+    assert found("1.json", line, "CL-100", columns=TABLE) == {"key client_key": frozenset({"CL-100"})}
+
+
+def test_a_column_may_name_a_client_in_some_rows_only() -> None:
+    columns = {"subject": (ClientReference(when=("kind", "user.")),)}
+    content = parquet_file(
+        {"kind": pa.array(["user.single", "item.single"]), "subject": pa.array(["7", "12"])}
+    )
+    assert found("a.parquet", content, "12", columns=columns) == {}
+    assert found("a.parquet", content, "7", columns=columns) == {"column subject": frozenset({"7"})}
+
+
 def test_csv_cells_are_compared_as_a_whole() -> None:
     content = b'"SubscriberKey","rank"\r\n"120","12"\r\n"\'=7","3"\r\n"a ""b"" c-1","4"\r\n'
     assert found("crm.csv", content, "12") == {}
@@ -119,5 +147,6 @@ def test_packed_files_are_opened() -> None:
 
 
 def test_names_of_client_columns_have_many_spellings() -> None:
-    assert all(names_clients(name) for name in ("user_id", "SubscriberKey", "External-ID", "ClientKey"))
-    assert not any(names_clients(name) for name in ("item_id", "rank", "segment_id", "id"))
+    assert all(references_by_name(name) for name in ("user_id", "SubscriberKey", "External ID", "client_key"))
+    assert not any(references_by_name(name) for name in ("item_id", "rank", "segment_id", "id"))
+    assert any(reference.hashed for reference in references_by_name("client_key"))

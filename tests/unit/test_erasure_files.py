@@ -24,7 +24,13 @@ TODAY = datetime.date(2026, 7, 1)
 
 
 def wanted(*identifiers: str) -> Wanted:
-    return Wanted(frozenset(identifiers), TextSearch([one for one in identifiers if is_distinctive(one)]))
+    text = TextSearch([one for one in identifiers if is_distinctive(one)])
+    return Wanted(frozenset(identifiers), text, {_key(one): one for one in identifiers})
+
+
+def _key(identifier: str) -> int:
+    """Stands in for Spark's hash."""
+    return -(10**15) - int.from_bytes(identifier.encode(), "big") % 10**12
 
 
 CSV = '"user_id","rec_1_item_id"\r\n"CL-100","a"\r\n"CL-1001","CL"\r\n"12","b"\r\n"7","12"\r\n'
@@ -50,6 +56,8 @@ def exports(tmp_path: Path) -> Path:
         (folder / "report.html").write_text(
             "<html>" + "".join(EXAMPLE.format(user) for user in users) + "</html>"
         )
+        facts = pa.table({"client_key": [_key(user) for user in users], "n": [12] * len(users)})
+        parquet.write_table(facts, folder / "bi" / "facts.parquet")
         files = [
             describe_file(folder, path, len(users) if path.suffix != ".html" else None)
             for path in sorted(folder.rglob("*"))
@@ -70,7 +78,7 @@ def test_a_night_is_written_again_without_the_client(exports: Path, identifier: 
     other = exports / "2026-06-29"
     before = everything(other)
     done = erase_from_exports(exports, wanted(identifier), TODAY, dry_run=False)
-    assert (done.rewritten, done.removed, done.rows) == (["2026-06-30"], [], 3)
+    assert (done.rewritten, done.removed, done.rows) == (["2026-06-30"], [], 4)
     assert everything(other) == before
     folder = exports / "2026-06-30"
     left = [user for user in ("CL-100", "CL-1001", "12", "7") if user != identifier]
@@ -80,6 +88,8 @@ def test_a_night_is_written_again_without_the_client(exports: Path, identifier: 
     packed = gzip.decompress((folder / "crm.jsonl.gz").read_bytes()).decode().splitlines()
     assert [json.loads(line)["external_id"] for line in packed] == left
     assert parquet.read_table(folder / "bi" / "part-00000.parquet").column("user_id").to_pylist() == left
+    facts = parquet.read_table(folder / "bi" / "facts.parquet").column("client_key").to_pylist()
+    assert facts == [_key(user) for user in left]
     report = (folder / "report.html").read_text()
     assert [user for user in ("CL-100", "CL-1001", "12", "7") if f"<bdi>{user}</bdi>" in report] == left
     assert report.endswith("</html>")
@@ -94,7 +104,13 @@ def test_the_manifest_tells_of_the_erasure_and_not_of_the_client(exports: Path) 
     assert [(entry["clients"], entry["on"]) for entry in manifest["erased"]] == [(2, "2026-07-01")]
     assert "trained again by the next run" in manifest["erased"][0]["models"]
     rows = {entry["path"]: entry.get("rows") for entry in manifest["files"]}
-    assert rows == {"crm.csv": 2, "crm.jsonl.gz": 2, "bi/part-00000.parquet": 2, "report.html": None}
+    assert rows == {
+        "crm.csv": 2,
+        "crm.jsonl.gz": 2,
+        "bi/part-00000.parquet": 2,
+        "bi/facts.parquet": 2,
+        "report.html": None,
+    }
     for entry in manifest["files"]:
         content = (folder / entry["path"]).read_bytes()
         assert (entry["bytes"], entry["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
@@ -182,7 +198,7 @@ def test_documents_lose_the_elements_that_name_the_client_and_facts_the_rows_of_
     facts = pa.table({"client_key": pa.array([-11, 22, -11], pa.int64()), "score": [0.1, 0.2, 0.3]})
     parquet.write_table(facts, folder / "bi" / "fact.parquet")
     one = wanted("CL-100")
-    done = erase_from_exports(exports, Wanted(one.identifiers, one.text, frozenset({"-11"})), TODAY, False)
+    done = erase_from_exports(exports, Wanted(one.identifiers, one.text, {-11: "CL-100"}), TODAY, False)
     assert (done.rewritten, done.removed, done.rows) == (["2026-06-30"], [], 3 + 1 + 2)
     assert json.loads((folder / "body.json").read_text())["data"]["profiles"]["data"] == profiles[1:]
     assert parquet.read_table(folder / "bi" / "fact.parquet").to_pylist() == [
