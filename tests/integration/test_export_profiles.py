@@ -141,7 +141,6 @@ def test_rows_that_are_left_out_are_listed_with_the_rule(folder: Path) -> None:
         ("braze", "u6", "isrf_rec_1_item_id", formula),
         ("braze", "u7", "isrf_rec_1_item_id", "longer than 255 characters"),
         ("klaviyo", LONG_ID, "attributes.external_id", "longer than 255 characters"),
-        ("klaviyo", "u7", "attributes.properties.isrf_rec_1_item_id", "longer than 255 characters"),
         ("audiences", "u2", "campaign_id", control),
     }
 

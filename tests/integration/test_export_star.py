@@ -182,7 +182,7 @@ def test_duckdb_joins_facts_and_dimensions_and_sees_the_comments(folder: Path) -
             JOIN dim_night n USING (run_date)
             JOIN dim_client c USING (client_key)
             JOIN dim_item i USING (item_key)
-            JOIN dim_segment s USING (segment_key)
+            JOIN dim_segment s ON s.segment_key = f.segment_key
             ORDER BY c.user_id, f.rank
             """
         ).fetchall()
