@@ -207,7 +207,7 @@ def _not_our_fault(sources: list[Source], error: Exception) -> InputRefusedError
 STAGE = Stage(
     "ingest",
     reads=(tables.ERASED,),
-    writes=(tables.INTERACTIONS, tables.ITEMS, tables.CLIENTS, tables.QUARANTINE, tables.METRICS),
+    writes=(tables.INTERACTIONS, tables.ITEMS, tables.CLIENTS, tables.QUARANTINE),
     run=run,
     sources=lambda ctx: source_fingerprints(ctx.spark, ctx.settings.ingest),
 )
