@@ -86,13 +86,13 @@ def _rows_of_tables() -> list[tuple[Table, list[tuple[Any, ...]]]]:
         # A night that waits for its gates.
         (
             tables.RECOMMENDATIONS.pending,
-            [(NIGHT, user, 1, "bag", 1.0, 1.0, 0.0, "Goes.", [], None) for user in users],
+            [(NIGHT, user, 1, "bag", 1.0, 1.0, 0.0, "Goes.", [], None, None) for user in users],
         ),
         (tables.QUARANTINE, [("sales", text, text, "duplicate", NIGHT, "r") for text in raw]),
         (
             tables.RUNS,
             [
-                ("r", NIGHT, f"s{place}", "failed", NOW, NOW, 1.0, 1, 1, 0, 0, {}, "c", "v", error)
+                ("r", NIGHT, f"s{place}", "failed", NOW, NOW, 1.0, 1, 1, 0, 0, {}, "c", "v", error, {})
                 for place, error in enumerate(errors)
             ],
         ),

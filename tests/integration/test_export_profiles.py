@@ -108,6 +108,7 @@ def test_a_klaviyo_file_is_the_body_of_one_request(folder: Path) -> None:
         "two\nlines",
         "u2",
         "u6",
+        "u7",
     ]
     assert {each["type"] for each in profiles} == {"profile"}
     properties = profiles[1]["attributes"]["properties"]

@@ -123,6 +123,7 @@ STAGES = (
     "build_user_graph",
     "optimize",
     "recommend",
+    "evaluate",
     "export",
 )
 #: Rows of these lie in quarantine for what they say beside their id.
@@ -273,12 +274,11 @@ def test_what_is_refused_lies_in_quarantine_with_its_rule(lake: Lake) -> None:
 
 def test_no_file_lies_where_an_id_points_to(lake: Lake, root: Path) -> None:
     assert {path.name for path in root.iterdir()} == {"lake", "sources"}
-    schemas = {"silver", "reasoning", "graph", "interests", "gold", "ops"}
+    schemas = {"silver", "reasoning", "graph", "interests", "pending", "gold", "ops", "bi"}
     assert {path.name for path in (root / "lake").iterdir()} == {*schemas, "exports"}
     for schema in schemas:
-        assert {f"{schema}.{path.name}" for path in (root / "lake" / schema).iterdir()} <= set(
-            tables.ALL_TABLES
-        )
+        there = {f"{schema}.{path.name}" for path in (root / "lake" / schema).iterdir()}
+        assert there <= {*tables.ALL_TABLES, *tables.WAITING}
 
 
 def test_cells_of_the_crm_file_stay_on_their_line_and_execute_nothing(exported: Path) -> None:
@@ -294,14 +294,16 @@ def test_cells_of_the_crm_file_stay_on_their_line_and_execute_nothing(exported: 
 
 
 def test_the_bi_folder_holds_every_id_as_it_came(exported: Path) -> None:
-    table = (
-        parquet.read_table(exported / "bi_recommendations.parquet")
-        .select(["user_id", "rank", "item_id"])
-        .to_pylist()
+    facts, clients, items = (
+        parquet.read_table(exported / "bi" / name).to_pylist()
+        for name in ("fact_recommendation", "dim_client", "dim_item")
     )
-    assert {row["user_id"] for row in table} == set(KEPT_IDS)
-    assert {row["item_id"] for row in table} <= {*KEPT_IDS, "padded"}
-    assert len({(row["user_id"], row["rank"]) for row in table}) == len(table)
+    users = {row["client_key"]: row["user_id"] for row in clients}
+    articles = {row["item_key"]: row["item_id"] for row in items}
+    assert sorted(users.values()) == sorted(KEPT_IDS)
+    assert {users[row["client_key"]] for row in facts} == set(KEPT_IDS)
+    assert {articles[row["item_key"]] for row in facts} <= {*KEPT_IDS, "padded"}
+    assert len({(row["client_key"], row["rank"]) for row in facts}) == len(facts)
 
 
 class Elements(HTMLParser):
