@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isrf_pipeline.config import Settings
 from isrf_pipeline.interests.ranking import rank_items
 from isrf_pipeline.interests.reranking import Reranking
 from isrf_pipeline.interests.scoring_inputs import ScoringInputs, scoring_inputs
@@ -32,12 +31,12 @@ def ranked_lists(
         See :func:`isrf_pipeline.interests.ranking.rank_items`.
     """
     inputs = scoring_inputs(ctx, events, excluded, only_available, day)
-    return lists_from(inputs, ctx.settings, only_available)
+    return lists_from(ctx, inputs, only_available)
 
 
-def lists_from(inputs: ScoringInputs, settings: Settings, only_available: bool) -> DataFrame:
+def lists_from(ctx: StageContext, inputs: ScoringInputs, only_available: bool) -> DataFrame:
     """Rank items for the clients of ``inputs``; see :func:`ranked_lists`."""
-    chosen = inputs.chosen
+    settings, chosen = ctx.settings, inputs.chosen
     return rank_items(
         inputs.clients,
         inputs.model,

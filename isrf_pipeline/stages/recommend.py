@@ -39,7 +39,7 @@ def run(ctx: StageContext) -> None:
     if briefs:
         # Lists and campaigns both score all clients.
         inputs.clients.persist()
-    lists = lists_from(inputs, ctx.settings, only_available)
+    lists = lists_from(ctx, inputs, only_available)
     members = ctx.read(tables.SEGMENT_MEMBERS).where(F.col("run_date") == F.lit(ctx.run_date))
     delivered = with_reasons(lists, items, features).join(
         members.select("user_id", "segment_id"), "user_id", "left"
