@@ -339,7 +339,7 @@ def test_the_report_has_no_element_and_no_template_of_the_catalogue(exported: Pa
     assert turned <= {"bdi"}
 
 
-@pytest.mark.parametrize("user", ["x' OR '1'='1", "../../etc/passwd", "\u202ezero"])
+@pytest.mark.parametrize("user", ["x' OR '1'='1", "\u202ezero"])
 def test_a_client_is_explained_and_nobody_else(lake: Lake, user: str) -> None:
     lines = explanation(lake, user)
     assert lines[0] == f"client {user}"
