@@ -9,22 +9,26 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from isrf_pipeline.config import Settings
-from isrf_pipeline.config.settings import RulesSettings
+from isrf_pipeline.config.settings import InteractionGraphSettings, RulesSettings
 from isrf_pipeline.errors import InputRefusedError
+from isrf_pipeline.graphs.interaction import item_edges
+from isrf_pipeline.graphs.item_model import kernel_factor, semantic_neighbours, solve_closed_form
+from isrf_pipeline.graphs.moments import SequenceMoments, moments_of
 from isrf_pipeline.interests.lists import ranked_lists
 from isrf_pipeline.lake import Lake, tables
 from isrf_pipeline.rules.clients import already_bought, client_rules, price_bands
 from isrf_pipeline.rules.effects import rule_effects
 from isrf_pipeline.rules.exclusion_file import read_client_exclusions
 from isrf_pipeline.rules.matching import unknown_values
-from isrf_pipeline.stages import build_interaction_graph, evaluate, recommend
+from isrf_pipeline.stages import evaluate, recommend
 from isrf_pipeline.stages.context import StageContext
 
 if TYPE_CHECKING:
-    from pyspark.sql import Row, SparkSession
+    from pyspark.sql import DataFrame, Row, SparkSession
 
 pytestmark = pytest.mark.spark
 
@@ -98,9 +102,29 @@ def events() -> list[tuple[Any, ...]]:
     return rows
 
 
+def edges(spark: SparkSession) -> DataFrame:
+    """Item-item edges as build_interaction_graph makes them, from all but the last two events of each client."""
+    settings = InteractionGraphSettings()
+    vectors = {row[0]: vector(row[0], place) for place, row in enumerate(catalogue())}
+    ids = sorted(vectors)
+    meaning = np.array([vectors[item] for item in ids], np.float32)
+    histories: dict[str, list[int]] = {}
+    for user, item, *_ in sorted(events(), key=lambda event: event[3]):
+        histories.setdefault(user, []).append(ids.index(item))
+    training = [history[:-2] for history in histories.values()]
+    codes = np.array([code for history in training for code in history], np.int32)
+    lengths = np.array([len(history) for history in training])
+    moments = SequenceMoments(*moments_of(codes, lengths, len(ids), settings.window, settings.decay))
+    followed = solve_closed_form(moments, kernel_factor([(meaning, 1.0)]), settings)
+    names = np.array(ids)
+    return item_edges(spark, followed, names, "followed_by").unionByName(
+        item_edges(spark, semantic_neighbours(meaning, 5), names, "similar_meaning")
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Night:
-    """A lake whose model is fitted, and what the rules are to be."""
+    """A lake whose model is fitted."""
 
     spark: SparkSession
     root: Path
@@ -138,8 +162,8 @@ def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Nigh
         (tables.INTEREST_PARAMETERS, []),
         (tables.SEGMENT_MEMBERS, []),
     )
-    ctx.write_together(*((table, spark.createDataFrame(rows, table.ddl())) for table, rows in written))
-    build_interaction_graph.STAGE.run(ctx)
+    frames = [(table, spark.createDataFrame(rows, table.ddl())) for table, rows in written]
+    ctx.write_together(*frames, (tables.EDGES, edges(spark)))
     return night
 
 
