@@ -12,7 +12,7 @@ class MaintenanceSettings(Section):
 
     enabled: bool = Field(default=True, description="Whether the stage does anything.")
     after_commits: int = Field(
-        default=10,
+        default=30,
         ge=1,
         description="A table is compacted and vacuumed when it has got so many commits since the last time.",
     )

@@ -11,29 +11,20 @@ import json
 import lzma
 import re
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
-from isrf_pipeline.erasure.identifiers import TextSearch
-from isrf_pipeline.lake.schema import ClientReference
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-#: Column or key to how it names a client.
-ClientColumns = Mapping[str, Collection[ClientReference]]
-
-#: Columns and keys of files that are no tables of the lake, compared without regard to case, blanks, ``_`` and ``-``.
-CLIENT_NAMES: frozenset[str] = frozenset(
-    (
-        *("userid", "clientid", "customerid", "contactid", "profileid", "personid", "externalid", "uniqueid"),
-        *("subscriberkey", "contactkey", "customerkey", "user", "client", "subject"),
-    )
+from isrf_pipeline.erasure.naming import (
+    ClientColumns,
+    Wanted,
+    client_values,
+    references_by_name,
+    references_of,
 )
-#: Those that hold a hash of the identifier, as the star schema for BI does.
-HASHED_NAMES: frozenset[str] = frozenset(("clientkey",))
+from isrf_pipeline.erasure.parquet_contents import in_parquet
+
 _COMPRESSED: dict[str, Callable[[BinaryIO], Any]] = {
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
     ".bz2": bz2.BZ2File,
@@ -42,42 +33,6 @@ _COMPRESSED: dict[str, Callable[[BinaryIO], Any]] = {
 _JSON = (".json", ".jsonl", ".ndjson", ".crc", ".log")
 #: As the report's template has it.
 _SHOWN_CLIENT = re.compile(rb"Client <bdi>(.*?)</bdi>", re.DOTALL)
-_WHOLE_NUMBER = re.compile(r"-?\d{1,20}")
-_PLAIN, _HASHED = ClientReference(), ClientReference(hashed=True)
-_ZIP_MAGIC = b"PK\x03\x04"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Whom to look for.
-
-    Attributes
-    ----------
-    identifiers
-        All of them: compared with whole values of columns that name clients.
-    text
-        Finds those that may be looked for in text.
-    hashes
-        Spark's xxhash64 of each identifier, and whose it is.
-    """
-
-    identifiers: frozenset[str]
-    text: TextSearch
-    hashes: Mapping[int, str] = field(default_factory=dict)
-
-    def named(self, value: str, references: Iterable[ClientReference]) -> set[str]:
-        """Who is named by a whole value of a column or key."""
-        found = set()
-        for reference in references:
-            if reference.hashed:
-                identifier = self.hashes.get(int(value)) if _WHOLE_NUMBER.fullmatch(value) else None
-            else:
-                plain = value.removeprefix(reference.prefix)
-                fits = value.startswith(reference.prefix) and plain in self.identifiers
-                identifier = plain if fits else None
-            if identifier is not None:
-                found.add(identifier)
-        return found
 
 
 @dataclass(frozen=True)
@@ -94,14 +49,6 @@ class Place:
 
     where: str
     identifiers: frozenset[str]
-
-
-def references_by_name(name: str) -> Collection[ClientReference]:
-    """How a column or key of a file that is no table of the lake names a client, as its own name tells."""
-    folded = re.sub(r"[ _-]", "", name.casefold())
-    if folded in HASHED_NAMES:
-        return (_PLAIN, _HASHED)
-    return (_PLAIN,) if folded in CLIENT_NAMES else ()
 
 
 def places(
@@ -139,29 +86,22 @@ def places(
 
     if path.suffix == ".parquet":
         with opened() as file:
-            for where, identifiers in _in_parquet(file, wanted, columns):
+            for where, identifiers in in_parquet(file, wanted, columns):
                 note(where, identifiers)
     elif path.suffix in _JSON or path.name == "_last_checkpoint":
         with opened() as file:
             for key, value in _json_values(file, columns):
-                note(f"key {key}", wanted.named(value, _references(key, columns)))
+                note(f"key {key}", wanted.named(value, references_of(key, columns)))
     elif path.suffix in (".csv", ".tsv"):
         with opened() as file:
             for column, value in _cells(file, "\t" if path.suffix == ".tsv" else None):
-                note(f"column {column}", wanted.named(value, _references(column, columns)))
+                note(f"column {column}", wanted.named(value, references_of(column, columns)))
     elif path.suffix == ".html":
         with opened() as file:
             note("client shown", wanted.identifiers.intersection(shown_clients(file.read())))
     with opened() as file:
         note("text", wanted.text.in_stream(file))
     return [Place(where, frozenset(identifiers)) for where, identifiers in sorted(found.items())]
-
-
-def _references(name: str, columns: ClientColumns | None) -> Collection[ClientReference]:
-    """How a value names a client of which nobody knows the row: where that depends on the row, it counts as nobody."""
-    if columns is None:
-        return references_by_name(name)
-    return [reference for reference in columns.get(name, ()) if reference.when is None]
 
 
 def _in_archive(opened: Callable[[], BinaryIO], wanted: Wanted, columns: ClientColumns | None) -> list[Place]:
@@ -182,27 +122,6 @@ def shown_clients(page: bytes) -> list[str]:
 
 
 # JSON
-
-
-def client_values(content: Any, columns: ClientColumns | None = None) -> Iterator[tuple[str, str]]:
-    """(key, value) of all strings under keys that name a client, at any depth, also in JSON that is a string itself."""
-    if isinstance(content, dict):
-        for key, value in content.items():
-            if isinstance(value, str):
-                if _references(key, columns):
-                    yield key, value
-                if value[:1] in ("{", "["):
-                    try:
-                        yield from client_values(json.loads(value), columns)
-                    except ValueError:
-                        continue
-            elif isinstance(value, int) and not isinstance(value, bool) and _references(key, columns):
-                yield key, str(value)
-            else:
-                yield from client_values(value, columns)
-    elif isinstance(content, list):
-        for value in content:
-            yield from client_values(value, columns)
 
 
 def _json_values(file: BinaryIO, columns: ClientColumns | None) -> Iterator[tuple[str, str]]:
@@ -249,108 +168,3 @@ def _cells(file: BinaryIO, delimiter: str | None) -> Iterator[tuple[str, str]]:
 def delimiter_of(header: str) -> str:
     """Sign between the cells of a header: the most frequent of comma, semicolon and tab."""
     return max(",;\t", key=header.count)
-
-
-# Parquet
-
-
-def _in_parquet(
-    file: BinaryIO, wanted: Wanted, columns: ClientColumns | None
-) -> Iterator[tuple[str, set[str]]]:
-    import pyarrow.compute as pc
-    from pyarrow import parquet
-
-    content = parquet.ParquetFile(file)
-    for group in range(content.num_row_groups):
-        yield from _bounds(content.metadata.row_group(group), wanted, columns)
-        for batch in content.iter_batches(row_groups=[group]):
-            for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                for leaf, values in leaves(name, column):
-                    for found in _in_values(leaf, values, wanted, columns):
-                        yield f"column {leaf}", found
-                for reference in (columns or {}).get(name, ()):
-                    if reference.when is not None and reference.when[0] in batch.schema.names:
-                        meant = pc.starts_with(batch.column(reference.when[0]), pattern=reference.when[1])
-                        for value in column.filter(meant).unique().drop_null().to_pylist():
-                            yield f"column {name}", wanted.named(value, (reference,))
-
-
-def _bounds(group: Any, wanted: Wanted, columns: ClientColumns | None) -> Iterator[tuple[str, set[str]]]:
-    for place in range(group.num_columns):
-        chunk = group.column(place)
-        if not chunk.is_stats_set or not chunk.statistics.has_min_max:
-            continue
-        leaf = chunk.path_in_schema.rpartition(".")[2]
-        for bound in (chunk.statistics.min, chunk.statistics.max):
-            value = bound.decode("utf-8", "replace") if isinstance(bound, bytes) else bound
-            if isinstance(value, str | int):
-                yield f"bounds of {leaf}", wanted.named(str(value), _references(leaf, columns))
-
-
-def leaves(name: str, column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
-    """(name of the innermost field, values) of all text, bytes and whole numbers in a column, however nested."""
-    import pyarrow as pa
-
-    kind = column.type
-    if pa.types.is_struct(kind):
-        for field, values in zip(kind, column.flatten(), strict=True):
-            yield from leaves(field.name, values)
-    elif pa.types.is_map(kind):
-        yield from leaves(name, column.keys)
-        yield from leaves(name, column.items)
-    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        yield from leaves(name, column.flatten())
-    elif pa.types.is_dictionary(kind):
-        yield from leaves(name, column.dictionary)
-    elif any(
-        of_kind(kind)
-        for of_kind in (
-            pa.types.is_string,
-            pa.types.is_large_string,
-            pa.types.is_binary,
-            pa.types.is_large_binary,
-            pa.types.is_int64,
-        )
-    ):
-        yield name, column
-
-
-def _in_values(
-    name: str, values: pa.Array, wanted: Wanted, columns: ClientColumns | None
-) -> Iterator[set[str]]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    references = _references(name, columns)
-    if pa.types.is_int64(values.type):
-        if any(reference.hashed for reference in references):
-            sought = pa.array(list(wanted.hashes), pa.int64())
-            hits = values.filter(pc.is_in(values, value_set=sought)).unique()
-            yield {wanted.hashes[value] for value in hits.to_pylist()}
-        return
-    distinct = values.unique().drop_null()
-    if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
-        for value in distinct.to_pylist():
-            yield wanted.text.in_bytes(value)
-            if value.startswith(_ZIP_MAGIC):
-                archive = _in_archive(lambda value=value: io.BytesIO(value), wanted, columns)  # type: ignore[misc]
-                yield {identifier for place in archive for identifier in place.identifiers}
-        return
-    for reference in references:
-        sought = pa.array([reference.prefix + identifier for identifier in wanted.identifiers], distinct.type)
-        hits = distinct.filter(pc.is_in(distinct, value_set=sought))
-        yield {value.removeprefix(reference.prefix) for value in hits.to_pylist()}
-    if references or name in (columns or {}):
-        # A longer identifier of another client may hold a wanted one.
-        return
-    if wanted.text and len(distinct):
-        joined = "\n".join(distinct.to_pylist()).encode("utf-8", "surrogatepass")
-        yield wanted.text.in_bytes(joined)
-    for value in distinct.to_pylist():
-        if value[:1] in ("{", "["):
-            try:
-                parsed = json.loads(value)
-            except ValueError:
-                continue
-            for key, inner in client_values(parsed, columns):
-                yield wanted.named(inner, _references(key, columns))

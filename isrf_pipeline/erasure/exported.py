@@ -16,14 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from isrf_pipeline.erasure.contents import (
-    Wanted,
-    client_values,
-    delimiter_of,
-    places,
-    references_by_name,
-    shown_clients,
-)
+from isrf_pipeline.erasure.contents import delimiter_of, places, shown_clients
+from isrf_pipeline.erasure.naming import Wanted, client_values, references_by_name
 from isrf_pipeline.exports.folder import replaced_folder
 from isrf_pipeline.exports.manifest import MANIFEST_NAME, describe_file
 

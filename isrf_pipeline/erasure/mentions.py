@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from isrf_pipeline.config import Settings
-from isrf_pipeline.erasure.contents import Wanted
 from isrf_pipeline.erasure.identifiers import clean_identifiers
+from isrf_pipeline.erasure.naming import Wanted
 from isrf_pipeline.erasure.rows import delete_keys
 from isrf_pipeline.lake import Lake, tables
 from isrf_pipeline.lake.existing import delta_table

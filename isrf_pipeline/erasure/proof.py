@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from isrf_pipeline.erasure.contents import ClientColumns, Place, Wanted, places
+from isrf_pipeline.erasure.contents import Place, places
 from isrf_pipeline.erasure.history import table_folder
+from isrf_pipeline.erasure.naming import ClientColumns, Wanted
 from isrf_pipeline.lake import Lake
 from isrf_pipeline.lake.existing import existing_tables
 from isrf_pipeline.run.lock import local_root

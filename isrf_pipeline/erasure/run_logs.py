@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from isrf_pipeline.erasure.contents import Wanted, references_by_name
 from isrf_pipeline.erasure.identifiers import ERASED
+from isrf_pipeline.erasure.naming import Wanted, references_by_name
 
 
 def redact_logs(folder: Path, wanted: Wanted, apart_from: Path | None = None) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from isrf_pipeline.erasure.contents import Wanted
 from isrf_pipeline.erasure.identifiers import TextSearch, is_distinctive
+from isrf_pipeline.erasure.naming import Wanted
 from isrf_pipeline.erasure.rows import WANTED, wanted_frame
 from isrf_pipeline.lake import Lake, tables
 

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from isrf_pipeline.erasure.contents import ClientColumns, Wanted, places, references_by_name
+from isrf_pipeline.erasure.contents import places
 from isrf_pipeline.erasure.identifiers import TextSearch, is_distinctive
+from isrf_pipeline.erasure.naming import ClientColumns, Wanted, references_by_name
 from isrf_pipeline.lake.schema import ClientReference
 
 TABLE = {

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from isrf_pipeline.erasure.contents import Wanted
 from isrf_pipeline.erasure.exported import erase_from_exports
 from isrf_pipeline.erasure.identifiers import TextSearch, is_distinctive
 from isrf_pipeline.erasure.mentions import names_any
+from isrf_pipeline.erasure.naming import Wanted
 from isrf_pipeline.erasure.run_logs import redact_logs
 from isrf_pipeline.exports.manifest import describe_file, write_manifest
 
