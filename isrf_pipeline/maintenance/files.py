@@ -60,9 +60,10 @@ def tidy(lake: Lake, table: Table, settings: MaintenanceSettings) -> Tidied:
         Sizes and times.
     """
     address = lake.address(table)
-    _keep_log_for(lake, address, settings.log_days)
+    _keep_for(lake, address, settings)
     compacted = lake.spark.sql(f"OPTIMIZE {address}").selectExpr("metrics.numFilesRemoved").first()
-    lake.spark.sql(f"VACUUM {address} RETAIN {settings.vacuum_hours} HOURS")
+    # Delta takes the hours from the table's properties: of those in the statement it heeds none but 0.
+    lake.spark.sql(f"VACUUM {address}")
     newest = (
         lake.spark.sql(f"DESCRIBE HISTORY {address} LIMIT 1").select("operation", "operationMetrics").first()
     )
@@ -73,8 +74,14 @@ def tidy(lake: Lake, table: Table, settings: MaintenanceSettings) -> Tidied:
     )
 
 
-def _keep_log_for(lake: Lake, address: str, days: int) -> None:
+def _keep_for(lake: Lake, address: str, settings: MaintenanceSettings) -> None:
+    """Set how long a table's log and files of old versions are kept; VACUUM goes by the latter."""
+    wanted = {
+        "delta.logRetentionDuration": f"interval {settings.log_days} days",
+        "delta.deletedFileRetentionDuration": f"interval {settings.vacuum_hours} hours",
+    }
     detail = lake.spark.sql(f"DESCRIBE DETAIL {address}").select("properties").first()
-    wanted = f"interval {days} days"
-    if detail is not None and (detail["properties"] or {}).get("delta.logRetentionDuration") != wanted:
-        lake.spark.sql(f"ALTER TABLE {address} SET TBLPROPERTIES ('delta.logRetentionDuration' = '{wanted}')")
+    there = (detail["properties"] or {}) if detail is not None else {}
+    if any(there.get(key) != value for key, value in wanted.items()):
+        told = ", ".join(f"'{key}' = '{value}'" for key, value in wanted.items())
+        lake.spark.sql(f"ALTER TABLE {address} SET TBLPROPERTIES ({told})")
