@@ -105,12 +105,13 @@ def with_item_reasons(chosen: DataFrame, items: DataFrame, features: DataFrame) 
         F.concat(F.rtrim(F.substring("title", 1, _TITLE_CHARS)), F.lit("…")),
     ).otherwise(F.coalesce("title", "item_id"))
     titles = items.select("item_id", title.alias("best_title"))
+    share = F.concat(F.floor(F.col("item_fit") * 100).cast("string"), F.lit(" % of the articles"))
     ahead = F.concat(
         F.lit("Fits best: "),
         F.col("best_title"),
         F.lit(", ahead of "),
-        F.floor(F.col("item_fit") * 100).cast("string"),
-        F.lit(" % of the articles. "),
+        F.when(F.col("item_fit") == 1, "all other articles").otherwise(share),
+        F.lit(". "),
     )
     spoken_for = F.col("explicit_share") + F.col("implicit_share") > 0
     rest = (

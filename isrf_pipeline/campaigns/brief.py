@@ -102,6 +102,10 @@ class Brief(Section):
     )
     name: str = Field(min_length=1, max_length=200, description="Name for people.")
     target: Target = Field(description="What the campaign is about.")
+    judged_by: Literal["all", "best"] = Field(
+        default="all",
+        description="A client's fit is the mean over all articles of the target, or that of the best one.",
+    )
     size: int = Field(ge=1, description="At most so many clients, the holdout among them.")
     require_consent: bool = Field(default=True, description="Only clients with marketing consent.")
     exclude: Exclusions = Exclusions()
@@ -125,6 +129,8 @@ class Brief(Section):
             raise ValueError(
                 "exclude.buyers needs articles in the target, and a segment has none: take buyers out"
             )
+        if self.judged_by == "best" and self.target.kind == "segment":
+            raise ValueError("judged_by needs articles in the target, and a segment has none: take it out")
         return self
 
     def runs_on(self, night: datetime.date) -> bool:

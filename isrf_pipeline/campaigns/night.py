@@ -190,6 +190,7 @@ def _fits(
             np.searchsorted(item_ids, np.asarray(list(campaign.items), np.str_)).astype(np.int64),
             np.asarray(list(campaign.items.values())),
             campaign.brief.min_score,
+            campaign.brief.judged_by == "best",
         )
         for campaign in running
         if campaign.items

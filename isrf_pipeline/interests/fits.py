@@ -39,11 +39,14 @@ class FitTarget:
         (targets,) positive weights.
     least
         Fit below which nobody wants to know what it rests on.
+    by_best
+        Whether the fit is that of the best item, whatever the weights, instead of the weighted mean.
     """
 
     codes: NDArray[np.int64]
     weights: NDArray[np.float64]
     least: float = 0.0
+    by_best: bool = False
 
 
 def client_fits(
@@ -65,7 +68,8 @@ def client_fits(
     j running over the other items that the client's list may hold. It is .5 for an item that is as good as one drawn
     at random, 1 for the client's favourite, for every client, however long the history. A target's fit is the mean of
     its items' by their weights: the chance that an item drawn from the target suits the client better than one drawn
-    from the catalogue (the area under the ROC curve, Fawcett 2006).
+    from the catalogue (the area under the ROC curve, Fawcett 2006). ``by_best`` takes the largest instead of the mean:
+    that compares across clients as well, but is the higher the more items there are.
 
     ``s`` is the fixed fusion of explicit and implicit interest without the little that popularity adds to it: what
     nothing speaks for is then as good as anything else that nothing speaks for, and what sells everywhere does not
@@ -189,11 +193,12 @@ def _fits_of_target(
     counted = block.allowed[:, codes]
     weights = np.where(counted, target.weights[order], 0.0)
     total = weights.sum(axis=1)
-    # Rounded so that the order of equal fits does not hang on the last bit.
-    fit = np.round((shares * weights).sum(axis=1) / np.maximum(total, 1e-300), 9)
     known = total > 0
+    rows = np.arange(len(total))
     place_of_best = np.argmax(np.where(counted, shares, -1.0), axis=1)
-    rows = np.arange(len(fit))
+    mean = (shares * weights).sum(axis=1) / np.maximum(total, 1e-300)
+    # Rounded so that the order of equal fits does not hang on the last bit.
+    fit = np.round(shares[rows, place_of_best] if target.by_best else mean, 9)
     best = codes[place_of_best]
     grounded = asked & known & (fit >= target.least)
     explicit = block.parts.explicit[rows, best].astype(np.float64)

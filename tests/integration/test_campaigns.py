@@ -217,7 +217,7 @@ def test_each_client_left_out_is_counted_with_the_first_rule_that_did(made: Made
 def test_fit_and_reason_follow_from_the_history(made: MadeNight) -> None:
     row = made.audience["arrivals"]["yes"]
     assert (row["score"], row["item_id"]) == (1.0, "c")
-    assert row["reason"] == "Fits best: Coat, ahead of 100 % of the articles. Goes with Atlas bag."
+    assert row["reason"] == "Fits best: Coat, ahead of all other articles. Goes with Atlas bag."
     assert made.results["arrivals"]["target_items"] == {"c": 1.0}
     assert (
         made.results["arrivals"]["note"] == "target.items: 1 of 2 articles are not in the catalogue (unknown)"

@@ -77,6 +77,10 @@ def test_a_short_brief_asks_for_consent_and_excludes_nobody(tmp_path: Path) -> N
             "exclude.buyers needs articles in the target",
         ),
         (
+            GOOD.replace("items: [A-1, \"007\", A-1]", "segment: Silk") + "judged_by: best\n",
+            "judged_by needs articles in the target",
+        ),
+        (
             GOOD + "valid_from: 2026-07-01\nvalid_until: 2026-06-01\n",
             "valid_from (2026-07-01) must not lie after valid_until (2026-06-01)",
         ),

@@ -89,6 +89,15 @@ def test_a_target_is_the_weighted_mean_and_names_its_best_article() -> None:
     assert (row["item_id"], row["item_fit"]) == ("c", 1.0)
 
 
+def test_the_best_article_alone_can_be_what_counts() -> None:
+    best = FitTarget(np.array([3, 2], np.int64), np.array([3.0, 1.0]), by_best=True)
+    (row,) = rows_of([[0]], [best])
+    assert (row["fit"], row["item_id"]) == (1.0, "c")
+    # The best is bought: what is left counts.
+    (row,) = rows_of([[0]], [best], excluded=[[2]])
+    assert row["fit"] == pytest.approx(2 / 3)
+
+
 def test_what_a_client_has_bought_counts_neither_way() -> None:
     # c is bought: d is judged alone, among a, b and e: ahead of two of three.
     (row,) = rows_of([[0]], [target(2, 3)], excluded=[[2]])
