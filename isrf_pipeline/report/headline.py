@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from isrf_pipeline.report import formatting as fmt
 from isrf_pipeline.report.figures import ReportFigures
 from isrf_pipeline.report.measures import OWN_MODEL
 
 _HEADLINE_METRIC = "HR@10"
+#: Nouns in the names of what has changed.
+_PLURAL = re.compile(r"\b(article|client|consent|event|price)s\b")
 
 
 def headline(figures: ReportFigures) -> str:
@@ -54,7 +58,11 @@ def changes_sentence(figures: ReportFigures) -> str | None:
     """One sentence on what the sources brought since the night before; None where nothing is known of it."""
     if not figures.changes:
         return None
-    told = [f"{fmt.count(change.count)} {fmt.words(change.name)}" for change in figures.changes]
+    told = [
+        f"{fmt.count(change.count)} "
+        + (_PLURAL.sub(r"\1", fmt.words(change.name)) if change.count == 1 else fmt.words(change.name))
+        for change in figures.changes
+    ]
     return f"Since the night before: {', '.join(told)}."
 
 

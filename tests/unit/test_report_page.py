@@ -34,7 +34,7 @@ from isrf_pipeline.report.figures import (
     SegmentFigure,
     StageFigure,
 )
-from isrf_pipeline.report.headline import accuracy_sentence, headline
+from isrf_pipeline.report.headline import accuracy_sentence, changes_sentence, headline
 from isrf_pipeline.report.page import render_report
 from isrf_pipeline.report.rules import RuleFigure, RulesFigures, rules_figures
 
@@ -377,3 +377,14 @@ def test_a_stopped_night_says_by_how_much_and_where_it_stands() -> None:
     assert "Since the night before: 3 Silk scarf." in text
     assert "not published" in text and "current" in text
     assert "1 segment of the night before is no more" in " ".join(text.split())
+
+
+def test_one_change_is_told_in_the_singular() -> None:
+    changes = (
+        NamedCount("articles_sold_out", 1),
+        NamedCount("more_events", 588),
+        NamedCount("new_clients", 1),
+    )
+    assert changes_sentence(replace(full_figures(), changes=changes)) == (
+        "Since the night before: 1 article sold out, 588 more events, 1 new client."
+    )
