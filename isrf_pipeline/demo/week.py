@@ -190,7 +190,9 @@ def _bot_views(sources: Sources, date: datetime.date) -> Iterator[Row]:
     counts: dict[str, int] = {}
     for row in sources.purchases:
         counts[row["article_code"]] = counts.get(row["article_code"], 0) + 1
-    codes = {str(row["article_code"]) for row in sources.named_articles()} - sources.arrivals.keys()
+    # Of articles that the night's catalogue has: unknown ones would be quarantined, and the feed refused.
+    launched = (row for row in sources.named_articles() if _day(row.get("launch_date")) <= date.isoformat())
+    codes = {str(row["article_code"]) for row in launched} - sources.arrivals.keys()
     pushed = sorted(codes, key=lambda code: (counts.get(code, 0), code))[:_BOT_ARTICLES]
     start = datetime.datetime(date.year, date.month, date.day, tzinfo=datetime.UTC)
     for bot in range(_BOTS):

@@ -106,6 +106,9 @@ def test_the_poisoned_views_are_in_one_night_only(nights: dict[int, dict[str, An
         )
         for night, files in nights.items()
     }
+    files = nights[WEEK.poisoned]
+    pushed = {row["article_code"] for row in files["views"] if (row["visitor_id"] or "").startswith("BOT")}
+    assert len(pushed) == 12 and pushed <= files["articles"].keys()
     assert poisoned.pop(WEEK.poisoned) == 9000
     assert set(poisoned.values()) == {0}
 
