@@ -206,7 +206,8 @@ def test_explaining_an_unknown_client_is_wrong_usage(
     assert main(["explain", "--user", "nobody", "--conf-file", str(conf_file)]) == 2
     complaints = [text for text in capsys.readouterr().err.splitlines() if not text.startswith("{")]
     assert complaints == [
-        f"isrf: error: --user nobody: no event of this client is in the lake {lake.root}; check the identifier."
+        f"isrf: error: --user nobody: no event of this client is in the lake {lake.root}, nor is it among its clients; "
+        "check the identifier."
     ]
 
 

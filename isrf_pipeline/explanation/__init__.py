@@ -1,0 +1,1 @@
+"""How one client's list came about, read back from the lake's tables."""
