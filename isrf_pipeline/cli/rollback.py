@@ -9,6 +9,7 @@ from isrf_pipeline.cli.parser import CommandGroup, add_settings_arguments
 from isrf_pipeline.config import load_settings
 from isrf_pipeline.errors import ConfigurationError
 from isrf_pipeline.exports import export_folder, point_to_current
+from isrf_pipeline.exports.current import mark_current_night
 from isrf_pipeline.publication.publishing import roll_back
 from isrf_pipeline.publication.record import current_night
 from isrf_pipeline.run.execution import held_lake
@@ -34,6 +35,7 @@ def run_rollback(arguments: argparse.Namespace) -> int:
     with held_lake(effective, run_id, f"goes back to the night {night}") as lake:
         before = current_night(lake)
         roll_back(lake, night, run_id)
+        mark_current_night(lake)
         with contextlib.suppress(ConfigurationError):
             # Exports that cannot be written to where the lake is were not written there either.
             exports = export_folder(effective.settings, night).parent

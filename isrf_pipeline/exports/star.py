@@ -23,6 +23,8 @@ class NightTables:
     ----------
     run_date
         The night.
+    current
+        The night that consumers are to see; None where none is published.
     recommendations, segments, members, heroes, related, audiences
         This night's rows of the gold tables; audiences may have reason and holdout.
     items, clients
@@ -30,6 +32,7 @@ class NightTables:
     """
 
     run_date: datetime.date
+    current: datetime.date | None
     recommendations: DataFrame
     segments: DataFrame
     members: DataFrame
@@ -171,6 +174,7 @@ def _night(night: NightTables) -> DataFrame:
         "day_of_week": iso.weekday,
         "day_name": _DAYS[iso.weekday - 1],
         "is_weekend": iso.weekday > 5,
+        "is_current": night.current == day,
     }
     one = night.recommendations.sparkSession.range(1)
     return one.select(*[F.lit(value).alias(name) for name, value in values.items()])

@@ -39,6 +39,11 @@ DIM_NIGHT = Table(
         _required("day_of_week", "int", "Day of the week, 1 is Monday"),
         _required("day_name", "string", "English name of the day"),
         _required("is_weekend", "boolean", "Whether it is a Saturday or a Sunday"),
+        Column(
+            "is_current",
+            "boolean",
+            "Whether consumers are to see this night: the newest that passed its gates, or the one rolled back to",
+        ),
     ),
     retention=Retention("gold_nights"),
 )

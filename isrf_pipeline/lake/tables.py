@@ -534,7 +534,7 @@ RUNS = Table(
         _required("started_at", "timestamp", "Start"),
         _required("finished_at", "timestamp", "End"),
         _required("seconds", "double", "Wall time"),
-        Column("rows_in", "bigint", "Rows read"),
+        Column("rows_in", "bigint", "Rows of the sources, or of all tables that were read"),
         Column("rows_out", "bigint", "Rows written"),
         _required("llm_calls", "bigint", "Calls of the language model"),
         _required("llm_tokens", "bigint", "Prompt and output tokens"),

@@ -11,14 +11,29 @@ from pathlib import Path
 _RUN_LOG = re.compile(r"\d{8}-(\d{4})(\d{2})(\d{2})T\d{6}Z-[0-9a-f]{6}\.log")
 
 
-def remove_old_exports(root: Path, kept: int) -> list[str]:
-    """Remove the folders of all nights but the newest ``kept``, and return the nights; nothing else is touched."""
+def remove_old_exports(root: Path, kept: int, current: datetime.date | None) -> list[str]:
+    """Remove the folders of old nights.
+
+    Parameters
+    ----------
+    root
+        Folder of all nights' folders; nothing else in it is touched.
+    kept
+        The newest nights that stay.
+    current
+        The night that consumers see, which stays however old it is.
+
+    Returns
+    -------
+    list of str
+        The nights whose folders went, in their order.
+    """
     nights = (
         sorted(folder.name for folder in root.iterdir() if folder.is_dir() and _day(folder.name))
         if root.is_dir()
         else []
     )
-    old = nights[:-kept]
+    old = [night for night in nights[:-kept] if night != str(current)]
     for night in old:
         shutil.rmtree(root / night)
     return old

@@ -13,12 +13,30 @@ from isrf_pipeline.lake.schema import Retention
 
 
 def delete_old_rows(
-    lake: Lake, tables: Sequence[Table], run_date: datetime.date, settings: MaintenanceSettings
+    lake: Lake,
+    tables: Sequence[Table],
+    run_date: datetime.date,
+    settings: MaintenanceSettings,
+    current: datetime.date | None,
 ) -> dict[str, int]:
     """Delete the rows that the retention of their table no longer keeps, one commit a table.
 
     Nights are counted as the table has them, the newest first: a lake that rested for a year keeps its last nights.
-    Days are counted back from ``run_date``.
+    Days are counted back from ``run_date``. Of what is kept by nights, the night that consumers see stays with all
+    that came after it, however old it is: a rollback may have gone further back than the settings reach.
+
+    Parameters
+    ----------
+    lake
+        The lake.
+    tables
+        Tables that it has.
+    run_date
+        The night of the run.
+    settings
+        What is kept.
+    current
+        The night that consumers see; None where none is published.
 
     Returns
     -------
@@ -31,7 +49,7 @@ def delete_old_rows(
     deleted = {}
     for name, days in _days(lake, kept).items():
         table, retention = kept[name]
-        first = first_kept(days, retention, getattr(settings, retention.setting), run_date)
+        first = first_kept(days, retention, getattr(settings, retention.setting), run_date, current)
         if days[0] < first:
             old = F.to_date(retention.column) < F.lit(first)
             deleted[name] = lake.read(table).where(old).count()
@@ -40,7 +58,11 @@ def delete_old_rows(
 
 
 def first_kept(
-    days: Sequence[datetime.date], retention: Retention, kept: int, run_date: datetime.date
+    days: Sequence[datetime.date],
+    retention: Retention,
+    kept: int,
+    run_date: datetime.date,
+    current: datetime.date | None = None,
 ) -> datetime.date:
     """First day that stays.
 
@@ -54,10 +76,13 @@ def first_kept(
         How many.
     run_date
         The night of the run.
+    current
+        A night that stays where nights are counted.
     """
     if retention.setting.endswith("_days"):
         return run_date - datetime.timedelta(days=kept)
-    return days[-kept] if len(days) > kept else days[0]
+    first = days[-kept] if len(days) > kept else days[0]
+    return first if current is None else min(first, current)
 
 
 def _days(lake: Lake, kept: dict[str, tuple[Table, Retention]]) -> dict[str, list[datetime.date]]:

@@ -17,6 +17,7 @@ from isrf_pipeline.exports import (
     star_frames,
     write_manifest,
 )
+from isrf_pipeline.exports.current import mark_current_night
 from isrf_pipeline.exports.delivery import write_profiles, write_star
 from isrf_pipeline.exports.manifest import describe_file
 from isrf_pipeline.exports.profiles import AUDIENCES, REJECTED
@@ -76,6 +77,7 @@ def _night_tables(ctx: StageContext) -> NightTables:
 
     return NightTables(
         run_date=ctx.run_date,
+        current=current_night(ctx.lake),
         recommendations=read(tables.RECOMMENDATIONS),
         segments=read(tables.SEGMENTS),
         members=read(tables.SEGMENT_MEMBERS),
@@ -111,9 +113,13 @@ def _write_bi_tables(ctx: StageContext, star: list[tuple[Table, DataFrame]]) -> 
         newest = first[0] if first is not None else None
     # What clients and articles are as of the newest night does not go back when an older one is exported again.
     current = newest is None or newest <= ctx.run_date
-    *others, last = [(table, rows) for table, rows in star if current or "run_date" in table.column_names()]
+    *others, (nights, row) = [
+        (table, rows) for table, rows in star if current or "run_date" in table.column_names()
+    ]
     ctx.write_together(*others)
-    ctx.write(*last)
+    # No two nights are current even for an instant: one commit moves the mark from one to the other.
+    ctx.write(nights, row.withColumn("is_current", F.lit(False)))
+    mark_current_night(ctx.lake)
 
 
 STAGE = Stage(

@@ -16,6 +16,7 @@ from isrf_pipeline.run.failures import known_error, one_line
 from isrf_pipeline.run.freshness import is_fresh, left_versions
 from isrf_pipeline.run.records import RunIdentity, StageRecord, append_record
 from isrf_pipeline.run.terminal import duration, say
+from isrf_pipeline.run.volumes import KnownVolumes, rows_read
 from isrf_pipeline.stages.context import Stage, StageContext, StageCounters
 
 if TYPE_CHECKING:
@@ -68,13 +69,19 @@ def run_stages(
         config_hash=effective.config_hash,
         version=__version__,
     )
-    records = [_run_one(stage, lake, effective, run, skip_fresh) for stage in stages]
+    volumes: KnownVolumes = {}
+    records = [_run_one(stage, lake, effective, run, volumes, skip_fresh) for stage in stages]
     log_event("run_done", run_id=run_id, seconds=round(sum(record.seconds for record in records), 3))
     return records
 
 
 def _run_one(
-    stage: Stage, lake: Lake, effective: EffectiveSettings, run: RunIdentity, skip_fresh: bool
+    stage: Stage,
+    lake: Lake,
+    effective: EffectiveSettings,
+    run: RunIdentity,
+    volumes: KnownVolumes,
+    skip_fresh: bool,
 ) -> StageRecord:
     counters = StageCounters()
     context = StageContext(lake.spark, effective.settings, lake, run.run_date, run.run_id, counters)
@@ -90,6 +97,8 @@ def _run_one(
         counters.input_versions |= stage.sources(context) if stage.sources is not None else {}
         stage.run(context)
         counters.output_versions |= left_versions(context, stage.writes)
+        # Ingest reads sources and has counted them itself.
+        counters.rows_in = counters.rows_in or rows_read(lake, counters.input_versions, volumes)
     except BaseException as error:
         failed = StageRecord(
             stage.name, started_at, _now(), time.perf_counter() - clock, counters, one_line(error)

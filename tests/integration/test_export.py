@@ -15,7 +15,9 @@ from pyarrow import parquet
 from isrf_pipeline.config import Settings
 from isrf_pipeline.errors import InputRefusedError
 from isrf_pipeline.exports import write_parquet_folder
+from isrf_pipeline.exports.current import mark_current_night
 from isrf_pipeline.lake import Lake, Table, bi_tables, tables
+from isrf_pipeline.publication.record import record_publication
 from isrf_pipeline.report import ReportFigures, gather_figures, render_report
 from isrf_pipeline.report.clients import chosen_clients
 from isrf_pipeline.report.figures import (
@@ -308,8 +310,8 @@ def test_an_older_night_adds_its_facts_and_leaves_the_newest_clients(
     ctx = context(spark, lake_folder, profiles=[], bi=["delta"])
     ctx.run_date = BEFORE
     STAGE.run(ctx)
-    nights = {row["run_date"] for row in ctx.lake.read(bi_tables.DIM_NIGHT).collect()}
-    assert nights == {BEFORE, NIGHT}
+    nights = {row["run_date"]: row["is_current"] for row in ctx.lake.read(bi_tables.DIM_NIGHT).collect()}
+    assert nights == {BEFORE: False, NIGHT: True}
     facts = ctx.lake.read(bi_tables.FACT_RECOMMENDATION).groupBy("run_date").count().collect()
     assert {row["run_date"]: row["count"] for row in facts} == {BEFORE: 2, NIGHT: 5}
     assert {row["as_of"] for row in ctx.lake.read(bi_tables.DIM_CLIENT).collect()} == {NIGHT}
@@ -321,6 +323,12 @@ def test_an_older_night_adds_its_facts_and_leaves_the_newest_clients(
     }
     # What is newest stays newest.
     assert json.loads((exported.parent / "latest.json").read_bytes())["run_date"] == "2026-03-09"
+    # Until operations go back; and the next night that is published is current again.
+    for night, action in ((BEFORE, "rolled back"), (NIGHT, "published")):
+        record_publication(ctx.lake, night, "r", action, {})
+        mark_current_night(ctx.lake)
+        marked = ctx.lake.read(bi_tables.DIM_NIGHT).where("is_current").collect()
+        assert [row["run_date"] for row in marked] == [night]
 
 
 def test_the_manifest_is_true_and_nothing_else_lies_about(exported: Path) -> None:

@@ -37,6 +37,7 @@ def star(spark: SparkSession) -> list[tuple[Table, DataFrame]]:
     return star_frames(
         NightTables(
             run_date=NIGHT,
+            current=NIGHT,
             # u1 and U1 differ in case alone; u3 is in no list of clients and i3 in no catalogue.
             recommendations=frame(
                 tables.RECOMMENDATIONS,
@@ -124,6 +125,7 @@ def test_the_night_is_described_by_its_date_alone(folder: Path) -> None:
         "day_of_week": 7,
         "day_name": "Sunday",
         "is_weekend": True,
+        "is_current": True,
     }
 
 

@@ -22,6 +22,11 @@ def test_nights_are_counted_as_the_table_has_them(kept: int, first: int) -> None
     assert first_kept(NIGHTS, Retention("gold_nights"), kept, NIGHT) == NIGHTS[first]
 
 
+def test_the_night_that_consumers_see_stays_with_all_that_came_after_it() -> None:
+    assert first_kept(NIGHTS, Retention("gold_nights"), 2, NIGHT, NIGHTS[1]) == NIGHTS[1]
+    assert first_kept(NIGHTS, Retention("gold_nights"), 2, NIGHT, NIGHT) == NIGHTS[2]
+
+
 def test_days_are_counted_back_from_the_night() -> None:
     assert first_kept(NIGHTS, Retention("ops_days"), 30, NIGHT) == datetime.date(2026, 5, 31)
     # A night of the past keeps what was before it, and removes nothing that came since.
@@ -39,11 +44,12 @@ def test_export_folders_of_old_nights_go_and_nothing_else(tmp_path: Path) -> Non
     for name in ("2026-06-27", "2026-06-28", "2026-06-29", "2026-06-30", "archive", "2026-13-01", "2026-6-1"):
         (tmp_path / name).mkdir()
     (tmp_path / "2026-01-01").write_text("a file")
-    assert remove_old_exports(tmp_path, 2) == ["2026-06-27", "2026-06-28"]
-    assert remove_old_exports(tmp_path, 2) == []
+    assert remove_old_exports(tmp_path, 2, datetime.date(2026, 6, 28)) == ["2026-06-27"]
+    assert remove_old_exports(tmp_path, 2, None) == ["2026-06-28"]
+    assert remove_old_exports(tmp_path, 2, None) == []
     left = {"2026-06-29", "2026-06-30", "archive", "2026-13-01", "2026-6-1", "2026-01-01"}
     assert {path.name for path in tmp_path.iterdir()} == left
-    assert remove_old_exports(tmp_path / "nowhere", 2) == []
+    assert remove_old_exports(tmp_path / "nowhere", 2, None) == []
 
 
 def test_run_logs_go_by_the_day_on_which_the_run_started(tmp_path: Path) -> None:
