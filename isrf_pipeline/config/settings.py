@@ -217,8 +217,15 @@ class UserGraphSettings(Section):
     history_decay: float = Field(
         default=0.75, gt=0, le=1, description="Weight of one more step back in a client's profile."
     )
-    text_weight: float = Field(
-        default=0.5, ge=0, description="Weight of the client's own interest text in the profile."
+    text_weights: list[float] = Field(
+        default_factory=lambda: [0.0, 0.25, 0.5],
+        description="Weights of the client's own interest text in the profile beside the items of the history, which "
+        "weigh 1; validation chooses one, and 0 where none is better by more than the noise.",
+    )
+    validation_clients: int = Field(
+        default=1_000,
+        ge=100,
+        description="At most so many clients, drawn by a hash of their identifier, judge these weights.",
     )
     block_users: int = Field(default=4096, ge=64, description="Clients in one block of the exact search.")
     exact_users: int = Field(

@@ -189,11 +189,13 @@ def _bot_views(sources: Sources, date: datetime.date) -> Iterator[Row]:
     """Views of visitors who do not exist, all of the same few articles that hardly anybody buys."""
     counts: dict[str, int] = {}
     for row in sources.purchases:
-        counts[row["article_code"]] = counts.get(row["article_code"], 0) + 1
-    # Of articles that the night's catalogue has: unknown ones would be quarantined, and the feed refused.
+        if _day(row["sold_at"]) <= date.isoformat():
+            counts[row["article_code"]] = counts.get(row["article_code"], 0) + 1
+    # Only of articles that somebody has bought: what the catalogue refuses is in no purchase, and views of unknown
+    # articles would be quarantined, and the whole feed refused before any gate.
     launched = (row for row in sources.named_articles() if _day(row.get("launch_date")) <= date.isoformat())
-    codes = {str(row["article_code"]) for row in launched} - sources.arrivals.keys()
-    pushed = sorted(codes, key=lambda code: (counts.get(code, 0), code))[:_BOT_ARTICLES]
+    codes = ({str(row["article_code"]) for row in launched} & counts.keys()) - sources.arrivals.keys()
+    pushed = sorted(codes, key=lambda code: (counts[code], code))[:_BOT_ARTICLES]
     start = datetime.datetime(date.year, date.month, date.day, tzinfo=datetime.UTC)
     for bot in range(_BOTS):
         for view in range(_BOT_VIEWS):

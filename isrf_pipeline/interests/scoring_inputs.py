@@ -11,6 +11,7 @@ from isrf_pipeline.evaluation.split import training_events
 from isrf_pipeline.generator.lists import with_generated
 from isrf_pipeline.graphs.meaning import item_meaning
 from isrf_pipeline.graphs.profiles import history_profiles
+from isrf_pipeline.graphs.text_choice import INTEREST_TEXT
 from isrf_pipeline.interests.chosen import ChosenModel, load_model
 from isrf_pipeline.interests.cold import attribute_interest
 from isrf_pipeline.interests.histories import coded_histories, item_codes
@@ -89,7 +90,7 @@ def scoring_inputs(
     learned = coded_histories(training, codes).persist()
     text = ctx.read(tables.USER_FEATURES).where("embedding IS NOT NULL").select("user_id", "embedding")
     graph = settings.user_graph
-    profiles = history_profiles(events, meaning, graph.history_decay, text, graph.text_weight)
+    profiles = history_profiles(events, meaning, graph.history_decay, text, _text_weight(ctx))
     stored = ctx.read(tables.PROFILES)
     reference = ReferenceClients(
         learned,
@@ -137,3 +138,9 @@ def scoring_inputs(
             model.available if only_available else None,
         )
     return ScoringInputs(with_group(everyone, group), shared, chosen, codes)
+
+
+def _text_weight(ctx: StageContext) -> float:
+    """Weight of interest texts in the stored profiles; 0 where no client has a text."""
+    row = ctx.read(tables.PROFILE_WEIGHTS).where(f"field = '{INTEREST_TEXT}'").first()
+    return float(row["weight"]) if row is not None else 0.0

@@ -217,6 +217,22 @@ FIELD_WEIGHTS = Table(
     ),
 )
 
+PROFILE_WEIGHTS = Table(
+    "graph.profile_weights",
+    "What validation made of one part of the profiles by which clients are compared",
+    ("field",),
+    (
+        _required("field", "string", "interest (the client's interest text)"),
+        _required(
+            "weight", "double", "Weight beside the history's items; 0 where validation is no better with it"
+        ),
+        Column(
+            "gain", "double", "Gain of validation NDCG@10 at the best weight tried; null where not measured"
+        ),
+        Column("error", "double", "Standard error of the gain, paired over clients"),
+    ),
+)
+
 SIMILARITY = Table(
     "graph.similarity",
     "One edge of the user-similarity graph of one round (round 0: before optimization)",
@@ -621,6 +637,7 @@ ALL_TABLES: dict[str, Table] = {
         VERTICES,
         EDGES,
         FIELD_WEIGHTS,
+        PROFILE_WEIGHTS,
         SIMILARITY,
         PROFILES,
         INTEREST_MODEL,

@@ -128,6 +128,26 @@ class FeatureExample:
 
 
 @dataclass(frozen=True)
+class WordsFigure:
+    """What validation made of one part of the model's words.
+
+    Attributes
+    ----------
+    field
+        feature, tags or interest.
+    weight
+        The weight it has; 0 where it is left out.
+    gain, error
+        Gain of validation NDCG@10 at the best weight tried and its standard error; None where not measured.
+    """
+
+    field: str
+    weight: float
+    gain: float | None
+    error: float | None
+
+
+@dataclass(frozen=True)
 class ReasoningFigures:
     """The language model's part.
 
@@ -147,6 +167,8 @@ class ReasoningFigures:
         The cache of answers.
     examples
         A few items, chosen by hash.
+    words
+        Parts of the model's words that validation judged.
     """
 
     backend: str = "none"
@@ -158,6 +180,7 @@ class ReasoningFigures:
     answers: tuple[AnswerFigure, ...] = ()
     dead_letters: tuple[DeadLetterFigure, ...] = ()
     examples: tuple[FeatureExample, ...] = ()
+    words: tuple[WordsFigure, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from isrf_pipeline.report.figures import (
     FeatureExample,
     NamedCount,
     ReasoningFigures,
+    WordsFigure,
 )
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def reasoning_figures(settings: ReasoningSettings, read: Reader) -> ReasoningFig
         answers=tuple(AnswerFigure(*row) for row in kinds.collect()),
         dead_letters=tuple(DeadLetterFigure(*row) for row in dead.collect()),
         examples=feature_examples(features, read(tables.ITEMS)),
+        words=_words(read),
     )
 
 
@@ -101,6 +103,12 @@ def feature_examples(features: DataFrame, items: DataFrame) -> tuple[FeatureExam
         )
         for row in chosen.collect()
     )
+
+
+def _words(read: Reader) -> tuple[WordsFigure, ...]:
+    """Parts of the model's words, those of items first; a handful."""
+    rows = [row for table in (tables.FIELD_WEIGHTS, tables.PROFILE_WEIGHTS) for row in read(table).collect()]
+    return tuple(WordsFigure(row["field"], row["weight"], row["gain"], row["error"]) for row in rows)
 
 
 def _counts(rows: DataFrame, column: str) -> tuple[NamedCount, ...]:

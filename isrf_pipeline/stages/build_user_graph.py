@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isrf_pipeline.evaluation.split import training_events
+import numpy as np
+from numpy.typing import NDArray
+
+from isrf_pipeline.evaluation.split import training_events, validation_events
 from isrf_pipeline.graphs.communities import find_communities
 from isrf_pipeline.graphs.meaning import item_meaning
 from isrf_pipeline.graphs.neighbours import neighbour_recall, similar_clients
@@ -13,12 +16,16 @@ from isrf_pipeline.graphs.segment_matching import match_communities
 from isrf_pipeline.graphs.segments import describe_segments, features_of_items
 from isrf_pipeline.graphs.similarity import pairs_of
 from isrf_pipeline.graphs.statistics import graph_statistics
+from isrf_pipeline.graphs.text_choice import choose_text_weight, group_gains
+from isrf_pipeline.interests.histories import coded_histories, item_codes
+from isrf_pipeline.interests.model import sorted_item_ids
 from isrf_pipeline.lake import Table
 from isrf_pipeline.lake.tables import (
     FIELD_WEIGHTS,
     INTERACTIONS,
     ITEM_FEATURES,
     ITEMS,
+    PROFILE_WEIGHTS,
     PROFILES,
     SEGMENT_CHANGES,
     SEGMENT_ITEMS,
@@ -27,6 +34,7 @@ from isrf_pipeline.lake.tables import (
     SIMILARITY,
     USER_FEATURES,
 )
+from isrf_pipeline.logs import log_event
 from isrf_pipeline.merchandising.segment_items import segment_items
 from isrf_pipeline.publication.record import published_nights
 from isrf_pipeline.stages.context import Stage, StageContext
@@ -43,7 +51,8 @@ def run(ctx: StageContext) -> None:
     events = training_events(ctx.read(INTERACTIONS), ctx.settings.split)
     embeddings = item_meaning(ctx)
     texts = ctx.read(USER_FEATURES).select("user_id", "embedding")
-    profiles = history_profiles(events, embeddings, graph.history_decay, texts, graph.text_weight)
+    weight = _text_weight(ctx, events, embeddings, texts)
+    profiles = history_profiles(events, embeddings, graph.history_decay, texts, weight)
     ctx.write(PROFILES, profiles.withColumn("round", F.lit(0)))
     # Later steps read what was written: a plan evaluated again must not give other rows.
     profiles = ctx.stored(PROFILES).where("round = 0").select("user_id", "embedding")
@@ -58,7 +67,7 @@ def run(ctx: StageContext) -> None:
     if recall is not None:
         values["neighbour_recall", "all"] = recall
     if graph.segments:
-        values.update(_write_segments(ctx, events, embeddings, texts))
+        values.update(_write_segments(ctx, events, embeddings, texts, weight))
     else:
         # Later stages read both tables; what a night with other settings wrote must not stay.
         for table in (SEGMENT_MEMBERS, SEGMENTS, SEGMENT_ITEMS, SEGMENT_CHANGES):
@@ -66,16 +75,59 @@ def run(ctx: StageContext) -> None:
     ctx.write_metrics("user_graph", values)
 
 
+def _text_weight(ctx: StageContext, events: DataFrame, embeddings: DataFrame, texts: DataFrame) -> float:
+    """Weight of interest texts in profiles, by validation; stored for the stages that make profiles themselves."""
+    from pyspark.sql import functions as F
+
+    graph = ctx.settings.user_graph
+    texts = texts.where(F.col("embedding").isNotNull()).persist()
+    tried = graph.text_weights if not texts.isEmpty() else []
+    gains = None
+    if any(tried):
+        item_ids, _ = sorted_item_ids(embeddings.select("item_id").toArrow().column("item_id").to_pylist())
+        codes = item_codes(ctx.spark, item_ids)
+        histories = coded_histories(events, codes).persist()
+        targets = (
+            validation_events(ctx.read(INTERACTIONS), ctx.settings.split)
+            .select("user_id", "item_id")
+            .distinct()
+            .join(F.broadcast(codes), "item_id")
+            .select("user_id", F.col("code").alias("target"))
+        )
+        judges = (
+            histories.join(targets, "user_id")
+            .orderBy(F.xxhash64("user_id"), "user_id")
+            .limit(graph.validation_clients)
+            .select("user_id", "codes", "target")
+            .localCheckpoint()
+        )
+        counts = histories.select(F.explode("codes").alias("code")).groupBy("code").count().toArrow()
+        popularity = np.zeros(len(item_ids), np.float32)
+        popularity[counts.column("code").to_numpy()] = counts.column("count").to_numpy()
+
+        def gains_with(weight: float) -> NDArray[np.float64]:
+            profiles = history_profiles(events, embeddings, graph.history_decay, texts, weight)
+            return group_gains(profiles, judges, histories, popularity, ctx.settings)
+
+        if not judges.isEmpty():
+            gains = gains_with
+    chosen = choose_text_weight(tried, gains)
+    rows = [(chosen.field, chosen.weight, chosen.gain, chosen.error)] if any(tried) else []
+    ctx.write(PROFILE_WEIGHTS, ctx.spark.createDataFrame(rows, PROFILE_WEIGHTS.ddl()))
+    for _ in rows:
+        event = "field_used" if chosen.weight else "field_left_out"
+        log_event(event, field=chosen.field, weight=chosen.weight, gain=chosen.gain, error=chosen.error)
+    return chosen.weight
+
+
 def _write_segments(
-    ctx: StageContext, events: DataFrame, embeddings: DataFrame, texts: DataFrame
+    ctx: StageContext, events: DataFrame, embeddings: DataFrame, texts: DataFrame, text_weight: float
 ) -> dict[tuple[str, str], float]:
     from pyspark.sql import functions as F
 
     graph = ctx.settings.user_graph
     # Recommendations follow the newest steps; a segment stands for lasting taste, so it weighs them more evenly.
-    lasting = history_profiles(
-        events, embeddings, graph.segment_decay, texts, graph.text_weight
-    ).localCheckpoint()
+    lasting = history_profiles(events, embeddings, graph.segment_decay, texts, text_weight).localCheckpoint()
     nearest = pairs_of(similar_clients(lasting, lasting, graph.community_neighbours, graph)).localCheckpoint()
     communities = find_communities(nearest, graph).localCheckpoint()
     night = F.lit(ctx.run_date)
@@ -132,6 +184,6 @@ def _night_before(ctx: StageContext, table: Table) -> DataFrame | None:
 STAGE = Stage(
     "build_user_graph",
     reads=(INTERACTIONS, ITEMS, ITEM_FEATURES, USER_FEATURES, FIELD_WEIGHTS),
-    writes=(PROFILES, SIMILARITY, SEGMENT_MEMBERS, SEGMENTS, SEGMENT_ITEMS, SEGMENT_CHANGES),
+    writes=(PROFILE_WEIGHTS, PROFILES, SIMILARITY, SEGMENT_MEMBERS, SEGMENTS, SEGMENT_ITEMS, SEGMENT_CHANGES),
     run=run,
 )

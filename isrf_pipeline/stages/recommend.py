@@ -114,6 +114,7 @@ STAGE = Stage(
         tables.USER_FEATURES,
         tables.EDGES,
         tables.FIELD_WEIGHTS,
+        tables.PROFILE_WEIGHTS,
         tables.PROFILES,
         tables.INTEREST_MODEL,
         tables.INTEREST_PARAMETERS,

@@ -38,6 +38,7 @@ EXACT = (
     tables.VERTICES,
     tables.EDGES,
     tables.FIELD_WEIGHTS,
+    tables.PROFILE_WEIGHTS,
     tables.INTEREST_MODEL,
     tables.SEGMENTS,
     tables.SEGMENT_MEMBERS,

@@ -49,6 +49,7 @@ FITTED = (
     tables.VERTICES,
     tables.EDGES,
     tables.FIELD_WEIGHTS,
+    tables.PROFILE_WEIGHTS,
     tables.PROFILES,
     tables.SIMILARITY,
     tables.INTEREST_MODEL,

@@ -159,6 +159,7 @@ def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Nigh
         (tables.INTEREST_MODEL, [model]),
         (tables.USER_FEATURES, []),
         (tables.PROFILES, []),
+        (tables.PROFILE_WEIGHTS, []),
         (tables.INTEREST_PARAMETERS, []),
         (tables.SEGMENT_MEMBERS, []),
     )

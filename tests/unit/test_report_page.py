@@ -33,6 +33,7 @@ from isrf_pipeline.report.figures import (
     RoundFigure,
     SegmentFigure,
     StageFigure,
+    WordsFigure,
 )
 from isrf_pipeline.report.headline import accuracy_sentence, changes_sentence, headline
 from isrf_pipeline.report.page import render_report
@@ -99,6 +100,7 @@ def full_figures(text: str = "Silk scarf") -> ReportFigures:
             (AnswerFigure(text, 7, 2),),
             (DeadLetterFigure(text, text, 2),),
             (FeatureExample("a", text, text, text, text, None, (text,)),),
+            (WordsFigure("tags", 0.35, 0.0021, 0.0007), WordsFigure("interest", 0.0, -0.0004, 0.0005)),
         ),
         graphs=(MeasureTable("user_graph", (text, "edges"), ((text, (None, 4.0)),)),),
         rounds=(
@@ -199,6 +201,12 @@ def test_links_lead_to_sections_and_ids_are_unique() -> None:
         for _, attributes in elements:
             for name in str(attributes.get("aria-labelledby") or "").split():
                 assert name in ids
+
+
+def test_words_that_did_not_help_are_said_to_be_left_out() -> None:
+    page = render_report(full_figures()).split("model's words</caption>")[1].split("</table>")[0]
+    rows = [re.findall(r'class="num">([^<]+)<', row) for row in page.split("<tbody>")[1].split("</tr>")[:2]]
+    assert rows == [["0.35", "0.0021", "0.0007"], ["left out", "-0.0004", "0.0005"]]
 
 
 def test_a_night_without_anything_is_still_a_page() -> None:
