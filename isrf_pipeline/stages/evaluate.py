@@ -98,6 +98,7 @@ STAGE = Stage(
         tables.ITEM_FEATURES,
         tables.USER_FEATURES,
         tables.EDGES,
+        tables.PROFILE_WEIGHTS,
         tables.PROFILES,
         tables.INTEREST_MODEL,
         tables.INTEREST_PARAMETERS,
