@@ -80,7 +80,8 @@ def _run_nights(arguments: argparse.Namespace, directory: Path, file: Path, over
         raise UsageError(f"--nights {week.nights}", "must be at least 1", "give 7 for a week")
     whole = directory / "whole"
     prepare_raw_files(whole, arguments.seed)
-    run_week(whole, directory, file, overrides, week)
+    made_by = json.dumps([_made_by(arguments.seed), week.nights, overrides])
+    run_week(whole, directory, file, overrides, week, made_by)
     effective = load_settings(file, overrides)
     with open_lake(effective) as lake:
         say()
@@ -133,7 +134,7 @@ def prepare_raw_files(folder: Path, seed: int) -> None:
     from isrf_pipeline.demo.generate import generate_demo_lake
 
     mark = folder / _MARK
-    made_by = json.dumps({"seed": seed, "night": DEMO_NIGHT.isoformat(), "generator": _generator_hash()})
+    made_by = _made_by(seed)
     if mark.is_file() and mark.read_text(encoding="utf-8") == made_by:
         say(f"the demo's source files in {folder} are there and current")
         return
@@ -146,6 +147,10 @@ def prepare_raw_files(folder: Path, seed: int) -> None:
             f"--directory {folder.parent}", f"cannot be written ({reason})", "name another folder"
         ) from None
     say(f"generated the demo's source files in {folder} (seed {seed})")
+
+
+def _made_by(seed: int) -> str:
+    return json.dumps({"seed": seed, "night": DEMO_NIGHT.isoformat(), "generator": _generator_hash()})
 
 
 def _generator_hash() -> str:

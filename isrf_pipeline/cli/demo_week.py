@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -19,8 +20,23 @@ _STOPPED_BY_A_GATE = 4
 _BEFORE_IT, _KILLED_IN = "build_user_graph", "optimize"
 
 
-def run_week(whole: Path, directory: Path, file: Path, overrides: Sequence[str], week: Week) -> None:
-    """Run every night of ``week``, with what happens to it.
+#: Below the demo's folder: how far its week has come.
+_MARK = ".nights"
+
+
+def nights_done(directory: Path, made_by: str) -> int:
+    """How many nights of the same week a command before has finished in ``directory``; 0 for another week."""
+    mark = directory / _MARK
+    if not mark.is_file():
+        return 0
+    told = json.loads(mark.read_text(encoding="utf-8"))
+    return int(told["nights"]) if told["made_by"] == made_by else 0
+
+
+def run_week(
+    whole: Path, directory: Path, file: Path, overrides: Sequence[str], week: Week, made_by: str
+) -> None:
+    """Run every night of ``week``, with what happens to it; those that a command before has finished are left out.
 
     Parameters
     ----------
@@ -34,6 +50,8 @@ def run_week(whole: Path, directory: Path, file: Path, overrides: Sequence[str],
         ``key=value`` settings.
     week
         What happens when.
+    made_by
+        Tells weeks apart: of another one nothing is left out.
 
     Raises
     ------
@@ -43,7 +61,10 @@ def run_week(whole: Path, directory: Path, file: Path, overrides: Sequence[str],
     sources = Sources.read(whole, week)
     raw = directory / "raw"
     raw.mkdir(parents=True, exist_ok=True)
-    for night in range(1, week.nights + 1):
+    done = nights_done(directory, made_by)
+    if done:
+        say(f"{done} of {week.nights} nights are done already; remove {directory} to begin anew")
+    for night in range(done + 1, week.nights + 1):
         date = str(week.date_of(night))
         write_night(sources, week, night, raw)
         say()
@@ -54,16 +75,18 @@ def run_week(whole: Path, directory: Path, file: Path, overrides: Sequence[str],
                 "(the views of this night are poisoned: 1,500 visitors who do not exist push twelve articles)"
             )
             _expect(subprocess.run(command, check=False).returncode, _STOPPED_BY_A_GATE, date)
-            continue
-        if night == week.killed:
-            say(f"(this run is killed in the stage {_KILLED_IN}, and started again)")
-            _run_and_kill(command)
-        _expect(subprocess.run(command, check=False).returncode, 0, date)
+        else:
+            if night == week.killed:
+                say(f"(this run is killed in the stage {_KILLED_IN}, and started again)")
+                _run_and_kill(command)
+            _expect(subprocess.run(command, check=False).returncode, 0, date)
         if night == week.erased:
             client = sources.faithful_client()
             say(f"(the client {client} wants to be forgotten)")
             erase = [*_isrf(), "erase", "--user", client, "--conf-file", str(file), *_sets(overrides)]
             _expect(subprocess.run(erase, check=False).returncode, 0, f"erasing {client}")
+        mark = json.dumps({"nights": night, "made_by": made_by})
+        (directory / _MARK).write_text(mark, encoding="utf-8")
 
 
 def _run_and_kill(command: Sequence[str]) -> None:

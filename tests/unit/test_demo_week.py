@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from isrf_pipeline.cli.demo_week import nights_done, run_week
 from isrf_pipeline.demo.generate import generate_demo_lake
 from isrf_pipeline.demo.week import LAST_NIGHT, Sources, Week, write_night
+from isrf_pipeline.errors import IsrfError
 
 WEEK = Week()
 
@@ -97,6 +100,28 @@ def test_one_article_is_sold_out_and_one_is_dearer(
     assert [nights[night]["articles"][gone]["in_stock"] for night in (1, 2, 7)] == [True, False, False]
     prices = [nights[night]["articles"][dearer]["retail_price"] for night in (2, 3, 7)]
     assert prices[1] == prices[2] == pytest.approx(prices[0] * 1.15, abs=0.01)
+
+
+def test_a_week_goes_on_where_it_stopped_and_another_one_begins_anew(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes, ran = [0, 0, 3], []
+
+    def answer(command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
+        ran.append(command[command.index("--run-date") + 1])
+        return subprocess.CompletedProcess(command, codes.pop(0) if codes else 0)
+
+    monkeypatch.setattr(subprocess, "run", answer)
+    calm = Week(nights=3, erased=9, poisoned=9, killed=9)
+    with pytest.raises(IsrfError, match="2026-06-28: ended with exit code 3 and not 0"):
+        run_week(whole, tmp_path, Path("f.yaml"), [], calm, "one")
+    assert nights_done(tmp_path, "one") == 2
+    ran.clear()
+    run_week(whole, tmp_path, Path("f.yaml"), [], calm, "one")
+    assert ran == ["2026-06-28"]
+    ran.clear()
+    run_week(whole, tmp_path, Path("f.yaml"), [], calm, "another")
+    assert ran == ["2026-06-26", "2026-06-27", "2026-06-28"]
 
 
 def test_the_poisoned_views_are_in_one_night_only(nights: dict[int, dict[str, Any]]) -> None:
