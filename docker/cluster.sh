@@ -32,6 +32,11 @@ case "$role" in
       # Deployed by now: the driver runs in this very pod.
       exec spark-submit --deploy-mode client --conf "spark.driver.bindAddress=$SPARK_DRIVER_BIND_ADDRESS" "$@"
     fi
+    if [[ "${1:-}" == spark-submit && " $* " != *" --jars "* ]]; then
+      # Delta and GraphFrames must be there when the JVM starts: a session of ours would come too late for them.
+      shift
+      exec spark-submit --jars "$(isrf doctor --jars)" "$@"
+    fi
     if [[ $# -eq 0 ]]; then set -- isrf doctor; fi
     exec "$@"
     ;;

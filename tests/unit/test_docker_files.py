@@ -103,3 +103,21 @@ def test_an_unknown_role_is_one_line() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_submitted_job_gets_the_jars(tmp_path: Path) -> None:
+    for name, prints in (("isrf", "echo a.jar,b.jar"), ("spark-submit", 'echo "$@"')):
+        (tmp_path / name).write_text(f"#!/bin/bash\n{prints}\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    script = [str(ROOT / "docker" / "cluster.sh"), "driver", "spark-submit"]
+
+    def submitted(*options: str) -> str:
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        return subprocess.run(
+            ["bash", *script, *options], env=environment, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    assert (
+        submitted("jobs/nightly.py", "--run-date", "D") == "--jars a.jar,b.jar jobs/nightly.py --run-date D"
+    )
+    assert submitted("--jars", "c.jar", "jobs/nightly.py") == "--jars c.jar jobs/nightly.py"
