@@ -17,8 +17,9 @@ _STAGE = "ingest"
 def changes_since_last_night(ctx: StageContext) -> dict[tuple[str, str], float]:
     """Counts of changes of clients, articles and events against the last earlier night that was ingested.
 
-    Tables are compared with the versions that this night left, so that a repeated night tells the same. Nothing where
-    there was no night before, or where its versions are gone.
+    Tables are compared with the versions that this night left, so that a repeated night tells the same. Where an
+    erasure has removed these since, they are compared with what it left. Nothing where there was no night before, or
+    where maintenance has removed its versions.
 
     Parameters
     ----------
@@ -56,22 +57,40 @@ def changes_since_last_night(ctx: StageContext) -> dict[tuple[str, str], float]:
 
 
 def _versions_before(ctx: StageContext) -> dict[str, int] | None:
+    """Version of each table that is compared with; None where one of them has none that this night did not write."""
     from pyspark.sql import functions as F
 
     if not ctx.lake.exists(tables.RUNS):
         return None
+    ingested = ctx.lake.read(tables.RUNS).where((F.col("stage") == _STAGE) & (F.col("status") == "done"))
     row = (
-        ctx.lake.read(tables.RUNS)
-        .where((F.col("stage") == _STAGE) & (F.col("status") == "done"))
-        .where(F.col("run_date") < F.lit(ctx.run_date))
+        ingested.where(F.col("run_date") < F.lit(ctx.run_date))
         .orderBy(F.desc("run_date"), F.desc("started_at"))
         .select("output_versions")
         .first()
     )
-    needed = [table.name for table in (tables.ITEMS, tables.CLIENTS, tables.INTERACTIONS)]
-    if row is None or row[0] is None or any(name not in row[0] for name in needed):
+    if row is None or row[0] is None:
         return None
-    return dict(row[0])
+    tonight = ingested.where(F.col("run_date") == F.lit(ctx.run_date)).select("output_versions").collect()
+    found: dict[str, int] = {}
+    for table in (tables.ITEMS, tables.CLIENTS, tables.INTERACTIONS):
+        if table.name not in row[0]:
+            return None
+        there = _first_version(ctx, table, row[0][table.name])
+        written = [left[0][table.name] for left in tonight if left[0] and table.name in left[0]]
+        if there is None or there >= min([ctx.lake.version(table), *written]):
+            return None
+        found[table.name] = there
+    return found
+
+
+def _first_version(ctx: StageContext, table: Table, version: int) -> int | None:
+    """The oldest version, from ``version`` on, that the table's log still has."""
+    from pyspark.sql import functions as F
+
+    history = ctx.spark.sql(f"DESCRIBE HISTORY {ctx.lake.address(table)}").where(F.col("version") >= version)
+    row = history.agg(F.min("version")).first()
+    return int(row[0]) if row is not None and row[0] is not None else None
 
 
 def _item_changes(before: DataFrame, now: DataFrame) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any
 
+from isrf_pipeline.erasure.history import cleaning_session, forget_history
 from isrf_pipeline.ingest.changes import changes_since_last_night
 from isrf_pipeline.lake import Lake, Table, tables
 from isrf_pipeline.run.records import RunIdentity, StageRecord, append_record
@@ -64,3 +65,44 @@ def test_changes_are_counted_against_the_night_before_whatever_was_repeated(
             "consents_given": 1,
             "more_events": 2,
         }
+
+
+def test_after_an_erasure_the_night_is_compared_with_what_it_left(
+    spark: SparkSession, lake: Lake, lake_settings: Settings
+) -> None:
+    compared = (tables.ITEMS, tables.CLIENTS, tables.INTERACTIONS)
+
+    def write(users: list[str]) -> dict[str, int]:
+        rows: dict[str, list[tuple[Any, ...]]] = {
+            tables.ITEMS.name: [("i1", "i1", "A", [], None, 1.0, {}, True, None, "a")],
+            tables.CLIENTS.name: [(user, {}, True) for user in users],
+            tables.INTERACTIONS.name: [(user, "i1", "view", NOW, 0.3, "r") for user in users],
+        }
+        for table in compared:
+            lake.overwrite(table, spark.createDataFrame(rows[table.name], table.ddl()))
+        return {table.name: lake.version(table) for table in compared}
+
+    def record(night: datetime.date, left: dict[str, int]) -> None:
+        counters = StageCounters(output_versions=left)
+        identity = RunIdentity(f"r{night}", night, "hash", "1")
+        append_record(lake, identity, StageRecord("ingest", NOW, NOW, 1.0, counters))
+
+    record(BEFORE, write(["u1", "u2", "erased"]))
+    write(["u1", "u2"])
+    cleaned = Lake(cleaning_session(spark), lake.settings)
+    for table in compared:
+        forget_history(cleaned, table, "erasure")
+
+    lake = Lake(spark, lake.settings)
+    left = write(["u1", "u2", "new"])
+    ctx = StageContext(spark, lake_settings, lake, NIGHT, "r2")
+    for _ in range(2):
+        found = {name: count for (name, _), count in changes_since_last_night(ctx).items() if count}
+        assert found == {"new_clients": 1, "more_events": 1}
+        # And once more when the night is repeated.
+        record(NIGHT, left)
+        write(["u1", "u2", "new"])
+    # Erased again since: all that is left was written by this night itself.
+    for table in compared:
+        forget_history(cleaned, table, "erasure")
+    assert changes_since_last_night(ctx) == {}
