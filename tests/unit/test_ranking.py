@@ -184,3 +184,56 @@ def test_item_codes_do_not_depend_on_input_order() -> None:
 def test_embedding_matrix_of_a_sliced_column() -> None:
     lists = pa.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]], pa.list_(pa.float32()))
     np.testing.assert_allclose(embedding_matrix(lists.slice(1)), [[0, 1], [0.5, 0.5]])
+
+
+def test_without_the_named_items_the_recommendation_loses_its_score() -> None:
+    weights = FusionWeights(0.0, 0.0, 0.0)
+    # d has 1 from b and .6 x .5 from a, which is a step older; c has .6 from a alone.
+    d, c = listed(block([[1, 0]]), weights)[:2]
+    assert (d["item_id"], d["because_items"]) == ("d", ["b", "a"])
+    assert (c["item_id"], c["because_items"], c["score"]) == ("c", ["a"], pytest.approx(0.6 / 1.3, abs=1e-4))
+    without = {row["item_id"]: row for row in listed(block([[1]]), weights)}
+    assert without["c"]["score"] == pytest.approx(0, abs=1e-4)
+    assert without["c"]["because_items"] == []
+
+
+@given(st.integers(0, 10_000))
+def test_interest_falls_with_the_named_items_whatever_the_graph(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n, graph = 8, InteractionGraphSettings(window=4)
+
+    def edges() -> sparse.csr_matrix:
+        dense = rng.random((n, n)).astype(np.float32) * (rng.random((n, n)) < 0.4)
+        np.fill_diagonal(dense, 0)
+        return sparse.csr_matrix(dense)
+
+    items = InterestModel(
+        np.array(list("abcdefgh")),
+        edges(),
+        edges(),
+        np.eye(n, dtype=np.float32),
+        np.ones(n, np.float32),
+        np.ones(n, bool),
+    )
+    weights = FusionWeights(float(rng.random()), 0.0, 0.0)
+    history = rng.permutation(n)[: rng.integers(1, 6)].tolist()
+
+    def interest(event_weights: list[float]) -> np.ndarray:
+        """What reaches each item, before it is compared with the client's other items."""
+        rows = block([history])
+        place = rows.schema.get_field_index("weights")
+        rows = rows.set_column(place, "weights", pa.array([event_weights], pa.list_(pa.float32())))
+        interests = block_interests(rows, items, graph, OPTIMIZE, {weights.decay})
+        semantic = weights.semantic * interests.semantic(weights.decay)
+        return (interests.followed(weights.decay) + semantic)[0]
+
+    (scored,) = scored_blocks(iter([block([history])]), items, weights, graph, OPTIMIZE)
+    whole = interest([1.0] * len(history))
+    for row in ranking.ranked_block(scored, items, weights, graph, n).to_pylist():
+        target = "abcdefgh".index(row["item_id"])
+        kept = [0.0 if "abcdefgh"[code] in row["because_items"] else 1.0 for code in history]
+        left = interest(kept)[target]
+        if row["because_items"]:
+            assert left < whole[target]
+        else:
+            assert whole[target] == 0
