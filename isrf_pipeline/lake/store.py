@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import LakeSettings
-from isrf_pipeline.errors import EnvironmentMismatchError, InputRefusedError, IsrfError, MissingTableError
+from isrf_pipeline.errors import EnvironmentMismatchError, IsrfError, MissingTableError
+from isrf_pipeline.lake.agreement import lacking_columns
 from isrf_pipeline.lake.commits import CommitLog
 from isrf_pipeline.lake.schema import Table
 
@@ -35,6 +36,8 @@ class Lake:
         self._seen: set[str] = set()
         #: Tables that have all declared columns and rules.
         self._current: set[str] = set()
+        #: Tables that have all declared columns in the declared types, whatever their rules.
+        self._agreed: set[str] = set()
         # For the same reasons: versions of the tables that this object wrote.
         self._versions: dict[str, int] = {}
 
@@ -63,20 +66,31 @@ class Lake:
         return bool(DeltaTable.isDeltaTable(self.spark, self.path(table)))
 
     def read(self, table: Table) -> DataFrame:
-        """All rows of ``table``, with the declared columns.
+        """All rows of ``table``, with the declared columns; those that came since it was written are null.
 
         Raises
         ------
         MissingTableError
             If no stage has written the table.
+        InputRefusedError
+            If the table lacks a column or has another type than declared.
         """
+        from pyspark.sql import functions as F
+
         if not self.exists(table):
             raise MissingTableError(
                 table.name,
                 f"does not exist in the lake {self.root}",
                 "run the stage that writes it, or isrf nightly",
             )
-        return self.spark.table(self.address(table)).select(*table.column_names())
+        rows = self.spark.table(self.address(table))
+        if table.name not in self._current | self._agreed:
+            lacking = lacking_columns(table, rows.schema)
+            for column in lacking:
+                rows = rows.withColumn(column.name, F.lit(None).cast(column.type))
+            if not lacking:
+                self._agreed.add(table.name)
+        return rows.select(*table.column_names())
 
     def read_version(self, table: Table, version: int) -> DataFrame:
         """Rows of ``table`` as they were in an older version, with the columns of that time.
@@ -137,19 +151,16 @@ class Lake:
         """Give a table of an older version of this package the columns and rules that came since.
 
         Its rows have null in new columns; a column that must not be null cannot come later.
+
+        Raises
+        ------
+        InputRefusedError
+            If such a column is lacking, or a column has another type than declared.
         """
         if table.name in self._current:
             return
         address = self.address(table)
-        there = set(self.spark.table(address).columns)
-        new = [column for column in table.columns if column.name not in there]
-        required = [column.name for column in new if not column.nullable]
-        if required:
-            raise InputRefusedError(
-                table.name,
-                f"was written by an older version and lacks {', '.join(required)}",
-                "drop the table; the next run writes it whole",
-            )
+        new = lacking_columns(table, self.spark.table(address).schema)
         if new:
             self._check_writable()
             columns = ", ".join(f"`{c.name}` {c.type} COMMENT '{_quoted(c.comment)}'" for c in new)
