@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import LakeSettings
-from isrf_pipeline.errors import EnvironmentMismatchError, InputRefusedError, IsrfError, MissingTableError
+from isrf_pipeline.environment.space import cannot_write
+from isrf_pipeline.errors import IsrfError, MissingTableError
 from isrf_pipeline.lake.commits import CommitLog
 from isrf_pipeline.lake.schema import Table
+from isrf_pipeline.lake.shape import lacking_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -63,20 +65,35 @@ class Lake:
         return bool(DeltaTable.isDeltaTable(self.spark, self.path(table)))
 
     def read(self, table: Table) -> DataFrame:
-        """All rows of ``table``, with the declared columns.
+        """All rows of ``table``, with the declared columns; one that came since the last write is null.
 
         Raises
         ------
         MissingTableError
             If no stage has written the table.
+        InputRefusedError
+            If a column has another type than the declared one, or lacks and must not be null.
         """
+        from pyspark.sql import functions as F
+
         if not self.exists(table):
             raise MissingTableError(
                 table.name,
                 f"does not exist in the lake {self.root}",
                 "run the stage that writes it, or isrf nightly",
             )
-        return self.spark.table(self.address(table)).select(*table.column_names())
+        rows = self.spark.table(self.address(table))
+        if table.name in self._current:
+            return rows.select(*table.column_names())
+        lacking = {column.name for column in lacking_columns(table, rows.schema)}
+        return rows.select(
+            *(
+                F.lit(None).cast(column.type).alias(column.name)
+                if column.name in lacking
+                else F.col(column.name)
+                for column in table.columns
+            )
+        )
 
     def read_version(self, table: Table, version: int) -> DataFrame:
         """Rows of ``table`` as they were in an older version, with the columns of that time.
@@ -136,20 +153,17 @@ class Lake:
     def _bring_up_to_date(self, table: Table) -> None:
         """Give a table of an older version of this package the columns and rules that came since.
 
-        Its rows have null in new columns; a column that must not be null cannot come later.
+        Its rows have null in new columns. Columns that somebody else has added stay, with null in new rows.
+
+        Raises
+        ------
+        InputRefusedError
+            As :meth:`read`.
         """
         if table.name in self._current:
             return
         address = self.address(table)
-        there = set(self.spark.table(address).columns)
-        new = [column for column in table.columns if column.name not in there]
-        required = [column.name for column in new if not column.nullable]
-        if required:
-            raise InputRefusedError(
-                table.name,
-                f"was written by an older version and lacks {', '.join(required)}",
-                "drop the table; the next run writes it whole",
-            )
+        new = lacking_columns(table, self.spark.table(address).schema)
         if new:
             self._check_writable()
             columns = ", ".join(f"`{c.name}` {c.type} COMMENT '{_quoted(c.comment)}'" for c in new)
@@ -219,11 +233,7 @@ class Lake:
             # Tables may be created side by side.
             probe.unlink(missing_ok=True)
         except OSError as error:
-            raise EnvironmentMismatchError(
-                self.root,
-                f"the lake cannot be written ({error.strerror})",
-                "give the user of the run write access or set lake.root",
-            ) from None
+            raise cannot_write(self.root, "the lake cannot be written", error, "lake.root") from None
 
 
 def _quoted(text: str) -> str:
