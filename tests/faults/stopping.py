@@ -1,10 +1,11 @@
-"""Named places of a night at which a test stops it, and what is done there."""
+"""Named places of a night at which a test disturbs it, and what is done there."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import functools
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from isrf_pipeline.stages.context import Stage, StageContext
 from isrf_pipeline.stages.registry import load_stage
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 #: Steps of stages that are no writes of tables, each a place before it: (where it is called, its name).
 _STEPS: tuple[tuple[Any, str], ...] = (
@@ -95,6 +96,28 @@ def stopped_at(
             )
         )
         yield
+
+
+class NoRoom:
+    """Lets the JVM of a session write no more than some bytes to any file, as on a disk that is full.
+
+    The operating system refuses the write as it refuses one to a full disk, and Java hears of it in the same way.
+    """
+
+    _BYTES = 256
+
+    def __init__(self, spark: SparkSession) -> None:
+        assert spark._jvm is not None
+        self._jvm: int = spark._jvm.java.lang.ProcessHandle.current().pid()
+        self._before = resource.prlimit(self._jvm, resource.RLIMIT_FSIZE)
+
+    def begin(self) -> None:
+        """From now on there is no room."""
+        resource.prlimit(self._jvm, resource.RLIMIT_FSIZE, (self._BYTES, self._before[1]))
+
+    def end(self) -> None:
+        """There is room again."""
+        resource.prlimit(self._jvm, resource.RLIMIT_FSIZE, self._before)
 
 
 class _Watch:

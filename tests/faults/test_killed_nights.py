@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from small_night import BEFORE, NIGHT, nightly, write_settings, write_sources
-from stopping import Place, stopped_at
+from stopping import NoRoom, Place, stopped_at
 
 from isrf_pipeline.config.settings import LakeSettings
 from isrf_pipeline.lake import Lake, Table, tables
@@ -44,6 +44,8 @@ BY_SIGNAL = (
     Place("evaluate", "after write", "gold.related_items"),
     Place("export", "point_to_current"),
 )
+#: Here the disk is full instead: the first of the tables that consumers read are written, the others cannot be.
+WITHOUT_ROOM = Place("evaluate", "before write", "gold.related_items")
 BY_COPY = (
     Place("ingest", "after write", "silver.items"),
     Place("ingest", "done"),
@@ -58,6 +60,7 @@ BY_COPY = (
     Place("optimize", "done"),
     Place("recommend", "after write", "pending.recommendations"),
     Place("recommend", "recorded"),
+    WITHOUT_ROOM,
     Place("evaluate", "record_publication"),
     Place("evaluate", "done"),
     Place("export", "write_manifest"),
@@ -84,6 +87,7 @@ class SmallLake:
     @property
     def lake(self) -> Lake:
         """The lake as somebody sees it who looks at it for the first time."""
+        # Delta would go on from the versions that it remembers, which a killed run never wrote.
         self.spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()  # type: ignore[union-attr]
         return Lake(self.spark, LakeSettings(root=str(self.root)))
 
@@ -262,15 +266,38 @@ def killed_by_copy(small: SmallLake, place: Place) -> None:
     lock.write_text(
         json.dumps({**json.loads(lock.read_text(encoding="utf-8")), "process_started": 1}), encoding="utf-8"
     )
-    assert small.lake.exists(tables.RUNS)
+    assert small.lake.version(tables.RUNS) >= len(STAGE_NAMES)
+
+
+def run_without_room(small: SmallLake, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """Run the night on a disk that is full once the night has come to ``place``."""
+    room = NoRoom(small.spark)
+    try:
+        with stopped_at(place, room.begin):
+            code = nightly(small.settings_file, NIGHT)
+    finally:
+        room.end()
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("isrf: ")]
+    assert code == 2, told
+    assert told.startswith(f"isrf: error: {small.root}: cannot take what is written (File too large; ")
+    assert told.endswith("free space there and start the run again: it goes on where it stopped.")
+    assert not (small.root / LOCK_NAME).exists()
 
 
 def test_a_night_broken_off_at_every_stage_goes_on_and_ends_as_an_undisturbed_one(
-    before: SmallLake, undisturbed: SmallLake, consumer: Consumer, tmp_path: Path
+    before: SmallLake,
+    undisturbed: SmallLake,
+    consumer: Consumer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """One night for all places: it is broken off, goes on, and is broken off further on."""
     small = before.copied(tmp_path / "copied")
     for place in BY_COPY:
-        killed_by_copy(small, place)
+        if place == WITHOUT_ROOM:
+            run_without_room(small, place, capsys)
+        else:
+            killed_by_copy(small, place)
         assert_consumers_see_whole_nights(consumer, small, before, place)
     assert nightly(small.settings_file, NIGHT) == 0
     assert (consumer.sees(small), consumer.exported(small)) == (NIGHT, str(NIGHT))

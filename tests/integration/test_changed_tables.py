@@ -27,8 +27,8 @@ NIGHT = datetime.date(2026, 6, 30)
 NOON = datetime.datetime(2026, 7, 1, 12, tzinfo=datetime.UTC)
 
 
-def clients(spark: SparkSession, *names: str) -> DataFrame:
-    return spark.createDataFrame([(name, {}, True) for name in names], tables.CLIENTS.ddl())
+def vertices(spark: SparkSession, *names: str) -> DataFrame:
+    return spark.createDataFrame([(name, "user", name.upper()) for name in names], tables.VERTICES.ddl())
 
 
 def changed(lake: Lake, table: Table, rows: DataFrame) -> None:
@@ -37,25 +37,23 @@ def changed(lake: Lake, table: Table, rows: DataFrame) -> None:
     writer.save(lake.path(table))
 
 
-def names(lake: Lake) -> list[Any]:
-    return sorted(
-        tuple(row) for row in lake.read(tables.CLIENTS).select("user_id", "marketing_consent").collect()
-    )
+def labels(lake: Lake) -> list[Any]:
+    return sorted(tuple(row) for row in lake.read(tables.VERTICES).select("id", "label").collect())
 
 
 @pytest.fixture
 def filled(spark: SparkSession, lake: Lake, lake_settings: Settings) -> Lake:
-    """A lake whose clients are read anew, as the next run reads them."""
-    lake.overwrite(tables.CLIENTS, clients(spark, "ann", "bob"))
+    """A lake whose table is read anew, as the next run reads them."""
+    lake.overwrite(tables.VERTICES, vertices(spark, "ann", "bob"))
     return Lake(spark, lake_settings.lake)
 
 
 def test_a_column_that_somebody_added_stays_and_disturbs_nothing(spark: SparkSession, filled: Lake) -> None:
-    spark.sql(f"ALTER TABLE {filled.address(tables.CLIENTS)} ADD COLUMNS (note string)")
-    spark.sql(f"UPDATE {filled.address(tables.CLIENTS)} SET note = 'vip' WHERE user_id = 'ann'")
-    assert filled.read(tables.CLIENTS).columns == tables.CLIENTS.column_names()
-    filled.append(tables.CLIENTS, clients(spark, "cid"))
-    kept = spark.table(filled.address(tables.CLIENTS)).select("user_id", "note").collect()
+    spark.sql(f"ALTER TABLE {filled.address(tables.VERTICES)} ADD COLUMNS (note string)")
+    spark.sql(f"UPDATE {filled.address(tables.VERTICES)} SET note = 'vip' WHERE id = 'ann'")
+    assert filled.read(tables.VERTICES).columns == tables.VERTICES.column_names()
+    filled.append(tables.VERTICES, vertices(spark, "cid"))
+    kept = spark.table(filled.address(tables.VERTICES)).select("id", "note").collect()
     assert {tuple(row) for row in kept} == {("ann", "vip"), ("bob", None), ("cid", None)}
 
 
@@ -63,42 +61,42 @@ def test_a_column_that_may_be_null_and_lacks_is_null_until_the_next_write_brings
     spark: SparkSession, filled: Lake
 ) -> None:
     """As in a lake of an older version, where stages read a table before one writes it."""
-    changed(filled, tables.CLIENTS, filled.read(tables.CLIENTS).drop("marketing_consent"))
-    assert names(filled) == [("ann", None), ("bob", None)]
-    assert filled.read(tables.CLIENTS).schema["marketing_consent"].dataType.simpleString() == "boolean"
-    filled.append(tables.CLIENTS, clients(spark, "cid"))
-    assert names(filled) == [("ann", None), ("bob", None), ("cid", True)]
+    changed(filled, tables.VERTICES, filled.read(tables.VERTICES).drop("label"))
+    assert labels(filled) == [("ann", None), ("bob", None)]
+    assert filled.read(tables.VERTICES).schema["label"].dataType.simpleString() == "string"
+    filled.append(tables.VERTICES, vertices(spark, "cid"))
+    assert labels(filled) == [("ann", None), ("bob", None), ("cid", "CID")]
 
 
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        (lambda rows: rows.withColumn("marketing_consent", rows["marketing_consent"].cast("string")),
-         "was changed: marketing_consent is string and not boolean"),
-        (lambda rows: rows.drop("user_id"), "lacks user_id, which may not be null"),
+        (lambda rows: rows.withColumn("label", rows["label"].cast("binary")),
+         "was changed: label is binary and not string"),
+        (lambda rows: rows.drop("kind"), "lacks kind, which may not be null"),
     ],
     ids=["retyped", "dropped"],
 )  # fmt: skip
 def test_a_column_that_cannot_be_told_is_refused_and_restoring_mends_it(
     spark: SparkSession, filled: Lake, lake_settings: Settings, change: Any, rule: str
 ) -> None:
-    whole = filled.version(tables.CLIENTS)
-    changed(filled, tables.CLIENTS, change(filled.read(tables.CLIENTS)))
+    whole = filled.version(tables.VERTICES)
+    changed(filled, tables.VERTICES, change(filled.read(tables.VERTICES)))
     found = Lake(spark, lake_settings.lake)
-    at = found.version(tables.CLIENTS)
+    at = found.version(tables.VERTICES)
     for attempt in (
-        lambda: found.read(tables.CLIENTS),
-        lambda: found.append(tables.CLIENTS, clients(spark, "cid")),
-        lambda: found.overwrite(tables.CLIENTS, clients(spark, "cid")),
+        lambda: found.read(tables.VERTICES),
+        lambda: found.append(tables.VERTICES, vertices(spark, "cid")),
+        lambda: found.overwrite(tables.VERTICES, vertices(spark, "cid")),
     ):
-        with pytest.raises(InputRefusedError, match=rf"silver\.clients: {rule}; restore the version before"):
+        with pytest.raises(InputRefusedError, match=rf"graph\.vertices: {rule}; restore the version before"):
             attempt()
-    assert Lake(spark, lake_settings.lake).version(tables.CLIENTS) == at
+    assert Lake(spark, lake_settings.lake).version(tables.VERTICES) == at
     # As docs/runbook.md tells to.
-    spark.sql(f"RESTORE TABLE {filled.address(tables.CLIENTS)} TO VERSION AS OF {whole}")
+    spark.sql(f"RESTORE TABLE {filled.address(tables.VERTICES)} TO VERSION AS OF {whole}")
     mended = Lake(spark, lake_settings.lake)
-    mended.append(tables.CLIENTS, clients(spark, "cid"))
-    assert names(mended) == [("ann", True), ("bob", True), ("cid", True)]
+    mended.append(tables.VERTICES, vertices(spark, "cid"))
+    assert labels(mended) == [("ann", "ANN"), ("bob", "BOB"), ("cid", "CID")]
 
 
 def test_every_declared_type_is_told_as_spark_tells_it(spark: SparkSession) -> None:
@@ -115,15 +113,15 @@ def test_a_night_on_a_changed_table_is_one_line_and_exit_code_3(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    changed(filled, tables.CLIENTS, filled.read(tables.CLIENTS).withColumnRenamed("user_id", "client"))
+    changed(filled, tables.VERTICES, filled.read(tables.VERTICES).withColumnRenamed("kind", "sort"))
     conf = tmp_path / "test.yaml"
     conf.write_text(f"lake:\n  root: {filled.root}\n", encoding="utf-8")
-    stage = Stage("recommend", (tables.CLIENTS,), (), lambda ctx: ctx.read(tables.CLIENTS).foreach(print))
+    stage = Stage("recommend", (tables.VERTICES,), (), lambda ctx: ctx.read(tables.VERTICES).foreach(print))
     monkeypatch.setattr(execution, "load_stage", lambda name: stage)
     assert main(["run", "recommend", "--conf-file", str(conf), "--run-date", str(NIGHT)]) == 3
     complaints = [line for line in capsys.readouterr().err.splitlines() if line.startswith("isrf: ")]
     (told,) = complaints
-    assert told.startswith("isrf: error: silver.clients: lacks user_id, which may not be null; restore")
+    assert told.startswith("isrf: error: graph.vertices: lacks kind, which may not be null; restore")
 
 
 def record(lake: Lake, run_id: str, config: str, hours: int, stage: str = "export") -> None:
