@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -42,6 +43,18 @@ class _ConsoleHandler(logging.StreamHandler[Any]):
         return sys.stderr
 
 
+class _FileHandler(logging.FileHandler):
+    """Writes what it can: a log on a full disk must neither stop a run nor bury what it says below traces."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say nothing."""
+
+    def close(self) -> None:
+        """Close the file, whatever of it could not be written."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 def configure_logging(log_file: Path | None = None) -> None:
     """Send structured lines to standard error where it is no terminal, and to ``log_file`` in any case.
 
@@ -60,7 +73,7 @@ def configure_logging(log_file: Path | None = None) -> None:
         stream.setFormatter(JsonFormatter())
         _LOGGER.addHandler(stream)
     if log_file is not None:
-        handler = logging.FileHandler(log_file, encoding="utf-8")
+        handler = _FileHandler(log_file, encoding="utf-8")
         handler.setFormatter(JsonFormatter())
         _LOGGER.addHandler(handler)
         _WARNINGS.addHandler(handler)

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
@@ -30,7 +31,7 @@ from isrf_pipeline.cli import (
 from isrf_pipeline.cli.parser import CommandParser
 from isrf_pipeline.errors import IsrfError
 from isrf_pipeline.logs import configure_logging, log_failure
-from isrf_pipeline.run.failures import one_line
+from isrf_pipeline.run.failures import known_error, one_line
 from isrf_pipeline.run.launch import temporary_log_folder
 from isrf_pipeline.run.terminal import allow_any_text, complain
 
@@ -131,6 +132,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 0
     except Exception as error:
+        known = known_error(error, [tempfile.gettempdir()])
+        if known is not None:
+            complain(str(known))
+            return known.exit_code
         log_file = temporary_log_folder() / f"isrf-{os.getpid()}.log"
         configure_logging(log_file)
         log_failure("command_failed", arguments=_without_values(given))

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from isrf_pipeline.config import Settings
-from isrf_pipeline.errors import ConfigurationError, EnvironmentMismatchError
+from isrf_pipeline.environment.space import cannot_write
+from isrf_pipeline.errors import ConfigurationError
 from isrf_pipeline.exports.manifest import MANIFEST_NAME, describe_file
 
 #: Beside the nights' folders: which of them is the newest.
@@ -67,10 +68,8 @@ def replaced_folder(final: Path) -> Iterator[Path]:
         shutil.rmtree(previous, ignore_errors=True)
         staging.mkdir(parents=True)
     except OSError as error:
-        raise EnvironmentMismatchError(
-            str(final.parent),
-            f"the export folder cannot be written ({error.strerror})",
-            "give the user of the run write access or set export.directory",
+        raise cannot_write(
+            str(final.parent), "the export folder cannot be written", error, "export.directory"
         ) from None
     try:
         yield staging

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from isrf_pipeline.lake import Table, tables
 from isrf_pipeline.logs import log_event
+from isrf_pipeline.run.records import newest_first
 from isrf_pipeline.stages.context import StageContext
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _versions_before(ctx: StageContext) -> dict[str, int] | None:
     ingested = ctx.lake.read(tables.RUNS).where((F.col("stage") == _STAGE) & (F.col("status") == "done"))
     row = (
         ingested.where(F.col("run_date") < F.lit(ctx.run_date))
-        .orderBy(F.desc("run_date"), F.desc("started_at"))
+        .orderBy(F.desc("run_date"), *newest_first())
         .select("output_versions")
         .first()
     )

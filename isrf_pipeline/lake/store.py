@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import LakeSettings
-from isrf_pipeline.errors import EnvironmentMismatchError, IsrfError, MissingTableError
-from isrf_pipeline.lake.agreement import lacking_columns
+from isrf_pipeline.environment.space import cannot_write
+from isrf_pipeline.errors import IsrfError, MissingTableError
 from isrf_pipeline.lake.commits import CommitLog
 from isrf_pipeline.lake.schema import Table
+from isrf_pipeline.lake.shape import lacking_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -36,8 +37,6 @@ class Lake:
         self._seen: set[str] = set()
         #: Tables that have all declared columns and rules.
         self._current: set[str] = set()
-        #: Tables that have all declared columns in the declared types, whatever their rules.
-        self._agreed: set[str] = set()
         # For the same reasons: versions of the tables that this object wrote.
         self._versions: dict[str, int] = {}
 
@@ -66,14 +65,14 @@ class Lake:
         return bool(DeltaTable.isDeltaTable(self.spark, self.path(table)))
 
     def read(self, table: Table) -> DataFrame:
-        """All rows of ``table``, with the declared columns; those that came since it was written are null.
+        """All rows of ``table``, with the declared columns; one that came since the last write is null.
 
         Raises
         ------
         MissingTableError
             If no stage has written the table.
         InputRefusedError
-            If the table lacks a column or has another type than declared.
+            If a column has another type than the declared one, or lacks and must not be null.
         """
         from pyspark.sql import functions as F
 
@@ -84,13 +83,17 @@ class Lake:
                 "run the stage that writes it, or isrf nightly",
             )
         rows = self.spark.table(self.address(table))
-        if table.name not in self._current | self._agreed:
-            lacking = lacking_columns(table, rows.schema)
-            for column in lacking:
-                rows = rows.withColumn(column.name, F.lit(None).cast(column.type))
-            if not lacking:
-                self._agreed.add(table.name)
-        return rows.select(*table.column_names())
+        if table.name in self._current:
+            return rows.select(*table.column_names())
+        lacking = {column.name for column in lacking_columns(table, rows.schema)}
+        return rows.select(
+            *(
+                F.lit(None).cast(column.type).alias(column.name)
+                if column.name in lacking
+                else F.col(column.name)
+                for column in table.columns
+            )
+        )
 
     def read_version(self, table: Table, version: int) -> DataFrame:
         """Rows of ``table`` as they were in an older version, with the columns of that time.
@@ -150,12 +153,12 @@ class Lake:
     def _bring_up_to_date(self, table: Table) -> None:
         """Give a table of an older version of this package the columns and rules that came since.
 
-        Its rows have null in new columns; a column that must not be null cannot come later.
+        Its rows have null in new columns. Columns that somebody else has added stay, with null in new rows.
 
         Raises
         ------
         InputRefusedError
-            If such a column is lacking, or a column has another type than declared.
+            As :meth:`read`.
         """
         if table.name in self._current:
             return
@@ -230,11 +233,7 @@ class Lake:
             # Tables may be created side by side.
             probe.unlink(missing_ok=True)
         except OSError as error:
-            raise EnvironmentMismatchError(
-                self.root,
-                f"the lake cannot be written ({error.strerror})",
-                "give the user of the run write access or set lake.root",
-            ) from None
+            raise cannot_write(self.root, "the lake cannot be written", error, "lake.root") from None
 
 
 def _quoted(text: str) -> str:

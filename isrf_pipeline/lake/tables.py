@@ -564,6 +564,7 @@ RUNS = Table(
             may_mention_clients=True,
         ),
         Column("output_versions", "map<string,bigint>", "Version of each table written, after the stage"),
+        Column("sequence", "bigint", "Grows from record to record; null in those of older versions"),
     ),
     retention=Retention("ops_days", "finished_at"),
 )

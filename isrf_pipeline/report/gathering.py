@@ -120,7 +120,11 @@ def _latest_records(runs: DataFrame) -> list[tuple[str, str, str, StageFigure]]:
         # What a repeated run has skipped was done by one before it.
         runs.where((F.col("stage") != _OWN_STAGE) & (F.col("status") != "skipped"))
         .groupBy("stage")
-        .agg(F.max_by(fields, F.struct("started_at", "run_id")).alias("newest"))
+        .agg(
+            F.max_by(fields, F.struct(F.coalesce("sequence", F.lit(-1)), "started_at", "run_id")).alias(
+                "newest"
+            )
+        )
         .select("newest.*", F.col("newest.started_at").cast("string").alias("start"))
         .collect()
     )

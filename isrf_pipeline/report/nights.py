@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from isrf_pipeline.lake import tables
 from isrf_pipeline.publication.record import current_night, published_nights
 from isrf_pipeline.report.figures import NightFigure
+from isrf_pipeline.run.records import newest_first
 from isrf_pipeline.stages.context import StageContext
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ def last_nights(ctx: StageContext) -> tuple[NightFigure, ...]:
     runs = ctx.lake.read(tables.RUNS).where(F.col("run_date") <= F.lit(ctx.run_date))
     shown = runs.select("run_date").distinct().orderBy(F.desc("run_date")).limit(_SHOWN)
     # Some ten stages a run and few runs a night.
-    records = runs.join(F.broadcast(shown), "run_date", "left_semi").orderBy("started_at").collect()
+    records = runs.join(F.broadcast(shown), "run_date", "left_semi").orderBy(*newest_first()).collect()
     published, current = set(published_nights(ctx.lake)), current_night(ctx.lake)
     by_night: dict[datetime.date, list[Row]] = {}
-    for row in records:
+    for row in reversed(records):
         by_night.setdefault(row["run_date"], []).append(row)
     return tuple(
         NightFigure(

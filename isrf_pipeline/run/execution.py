@@ -13,7 +13,7 @@ from isrf_pipeline.environment.java import require_java
 from isrf_pipeline.errors import IsrfError
 from isrf_pipeline.lake import Lake
 from isrf_pipeline.logs import configure_logging, log_failure
-from isrf_pipeline.run.failures import one_line
+from isrf_pipeline.run.failures import known_error, one_line
 from isrf_pipeline.run.identity import new_run_id
 from isrf_pipeline.run.launch import open_session, run_log_file, under_spark_submit
 from isrf_pipeline.run.lease import hold_lease
@@ -106,11 +106,16 @@ def logged_to(log_file: Path) -> Iterator[None]:
         raise
     except Exception as error:
         log_failure("command_failed")
+        known = known_error(error, [str(log_file.parent)])
+        if known is not None:
+            raise known from error
         raise IsrfError(one_line(error), "was not expected", f"the trace is in {log_file}") from error
     finally:
         configure_logging()
-        if log_file.exists():
-            redact_file(log_file)
+        # On a full disk what cannot be written anew is cut off, and what stopped the run matters more.
+        with contextlib.suppress(OSError):
+            if log_file.exists():
+                redact_file(log_file)
 
 
 @contextlib.contextmanager

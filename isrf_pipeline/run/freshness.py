@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from isrf_pipeline.lake import Lake, Table, tables
-from isrf_pipeline.run.records import RunIdentity
+from isrf_pipeline.run.records import RunIdentity, newest_first
 from isrf_pipeline.stages.context import Stage, StageContext
 
 if TYPE_CHECKING:
@@ -100,6 +100,6 @@ def _last_record(lake: Lake, run_date: datetime.date, stage: str) -> Row | None:
         lake.read(tables.RUNS)
         .where((F.col("run_date") == F.lit(run_date)) & (F.col("stage") == stage))
         .where(F.col("status") != "skipped")
-        .orderBy(F.desc("started_at"), F.desc("run_id"))
+        .orderBy(*newest_first())
         .first()
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from isrf_pipeline.config import Settings
 from isrf_pipeline.environment.java import require_java
-from isrf_pipeline.errors import EnvironmentMismatchError
+from isrf_pipeline.environment.space import cannot_write
 from isrf_pipeline.run.lock import local_root
 
 if TYPE_CHECKING:
@@ -32,11 +32,7 @@ def run_log_file(lake_root: str, run_id: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EnvironmentMismatchError(
-            str(folder),
-            f"cannot be made ({error.strerror})",
-            "give the user of the run write access or set lake.root",
-        ) from None
+        raise cannot_write(str(folder), "cannot be made", error, "lake.root") from None
     return folder / f"{run_id}.log"
 
 

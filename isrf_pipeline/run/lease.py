@@ -3,7 +3,8 @@
 One row of ops.lease names the holder. Delta lets one of two writers of a row win and refuses the other, so the row is a
 lock wherever the tables can be. While it lives the holder touches a file of its own, which needs no task of Spark: the
 slots of a cluster may be taken for longer than a holder may be silent. Ages are differences of the store's own times,
-so that no machine's clock matters. Whoever replaces a silent holder leaves a mark beside its file; a holder that was
+so that no machine's clock matters, and where they say that a holder is silent it is watched first: see
+:mod:`isrf_pipeline.run.silence`. Whoever replaces a silent holder leaves a mark beside its file; a holder that was
 only suspended finds the mark and stops.
 """
 
@@ -21,6 +22,7 @@ from typing import Any
 from isrf_pipeline.errors import LakeLockedError
 from isrf_pipeline.lake import Lake, tables
 from isrf_pipeline.logs import log_event
+from isrf_pipeline.run.silence import is_silent
 
 #: Touches of the file in the time after which a silent holder is replaced.
 _BEATS = 5
@@ -68,7 +70,7 @@ def hold_lease(lake: Lake, run_id: str, seconds: float) -> Iterator[LeaseHolder 
     run_id
         The run that wants it.
     seconds
-        A holder that has not touched its file for so long is dead.
+        A holder that has not touched its file for so long, and then not under watch, is dead.
 
     Raises
     ------
@@ -103,7 +105,7 @@ def hold_lease(lake: Lake, run_id: str, seconds: float) -> Iterator[LeaseHolder 
 def _take(lake: Lake, signs: _LifeSigns, run_id: str, seconds: float) -> LeaseHolder | None:
     for _ in range(_TRIES):
         holder = lease_holder(lake)
-        if holder is not None and signs.silence(holder.run_id, run_id) < seconds:
+        if holder is not None and not signs.is_silent(holder.run_id, run_id, seconds):
             raise LakeLockedError(
                 lake.root,
                 f"{holder} holds the lake",
@@ -163,14 +165,19 @@ class _LifeSigns:
         for file in (self._file(run_id), self._mark(run_id)):
             self._files.delete(file, False)
 
-    def silence(self, run_id: str, observer: str) -> float:
-        """Seconds between the last signs of life of a run and of whoever asks; infinite where there is none."""
+    def is_silent(self, run_id: str, observer: str, seconds: float) -> bool:
+        """Whether a run has shown no sign of life for ``seconds``, as ``observer`` finds who wants its lake."""
+        self.touch(observer)
+        theirs, ours = self._last(run_id), self._last(observer)
+        if theirs is None or ours is None:
+            return theirs is None
+        return is_silent(lambda: self._last(run_id), ours - theirs, seconds, seconds / _BEATS)
+
+    def _last(self, run_id: str) -> float | None:
+        """Time of a run's last sign in seconds, by the store's clock."""
         if not self._files.exists(self._file(run_id)):
-            return float("inf")
-        theirs, ours = (
-            self._files.getFileStatus(self._file(name)).getModificationTime() for name in (run_id, observer)
-        )
-        return float(ours - theirs) / 1000
+            return None
+        return float(self._files.getFileStatus(self._file(run_id)).getModificationTime()) / 1000
 
     def mark_replaced(self, run_id: str) -> None:
         """Tell a run, should it wake up, that another has its lake."""

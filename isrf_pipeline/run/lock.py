@@ -1,7 +1,8 @@
 """The hold of one run on one local lake: a lock file that names its holder, who touches it while he lives.
 
 A folder may be shared by several machines. Ages are differences of the file system's own times, so that no machine's
-clock matters. For lakes in an object store see :mod:`isrf_pipeline.run.lease`.
+clock matters, and where they say that a holder is silent it is watched: that clock may be set as well. For lakes in an
+object store see :mod:`isrf_pipeline.run.lease`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from isrf_pipeline.errors import EnvironmentMismatchError, LakeLockedError
+from isrf_pipeline.environment.space import cannot_write
+from isrf_pipeline.errors import LakeLockedError
 from isrf_pipeline.logs import log_event
+from isrf_pipeline.run.silence import is_silent
 
 LOCK_NAME = ".isrf_lock"
 #: Touches of the file in the time after which a silent holder is replaced.
@@ -92,8 +95,8 @@ def hold_lake(root: Path, run_id: str, seconds: float) -> Iterator[LockHolder | 
     run_id
         The run that wants it.
     seconds
-        A holder on another host who has not touched the lock for so long is dead. One on this host is dead when its
-        process is gone, and as long as the process is there it lives.
+        A holder on another host who has not touched the lock for so long, and then not under watch, is dead. One on
+        this host is dead when its process is gone, and as long as the process is there it lives.
 
     Raises
     ------
@@ -113,15 +116,11 @@ def hold_lake(root: Path, run_id: str, seconds: float) -> Iterator[LockHolder | 
                     f"{before} holds the lake",
                     f"wait for it to end; a dead run is replaced after {seconds:g} s of silence (lake.lease_seconds)",
                 )
-            if before is not None:
-                lock.unlink()
+            # Its holder may have let go while it was watched.
+            lock.unlink(missing_ok=True)
             _create(lock, run_id)
     except OSError as error:
-        raise EnvironmentMismatchError(
-            str(root),
-            f"the lake cannot be written ({error.strerror or type(error).__name__})",
-            "give the user of the run write access or set lake.root",
-        ) from None
+        raise cannot_write(str(root), "the lake cannot be written", error, "lake.root") from None
     beat = _Beat(root, run_id, seconds)
     beat.start()
     try:
@@ -182,7 +181,14 @@ def _is_silent(root: Path, holder: LockHolder, run_id: str, seconds: float) -> b
         return True
     finally:
         probe.unlink()
-    return silence >= seconds
+    return is_silent(lambda: _last_touch(root), silence, seconds, seconds / _BEATS)
+
+
+def _last_touch(root: Path) -> float | None:
+    try:
+        return (root / LOCK_NAME).stat().st_mtime
+    except FileNotFoundError:
+        return None
 
 
 def _cancel_spark() -> None:
@@ -205,10 +211,17 @@ def _lost(root: Path) -> LakeLockedError:
 def _create(lock: Path, run_id: str) -> None:
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     mine = LockHolder(run_id, socket.gethostname(), os.getpid(), _process_started(os.getpid()), started)
-    with lock.open("x", encoding="utf-8") as file:
-        json.dump(asdict(mine), file)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with lock.open("x", encoding="utf-8") as file:
+            json.dump(asdict(mine), file)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        raise
+    except OSError:
+        # A lock without a name, as a full disk leaves it, would hold the lake for as long as a run on another host.
+        lock.unlink(missing_ok=True)
+        raise
 
 
 @contextlib.contextmanager

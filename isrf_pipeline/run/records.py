@@ -10,7 +10,7 @@ from isrf_pipeline.lake import Lake, tables
 from isrf_pipeline.stages.context import StageCounters
 
 if TYPE_CHECKING:
-    from pyspark.sql import Row
+    from pyspark.sql import Column, Row
 
 
 @dataclass(frozen=True)
@@ -93,27 +93,35 @@ def append_record(lake: Lake, run: RunIdentity, record: StageRecord) -> None:
         run.code_version,
         record.error or (counters.stopped_by and f"stopped at {counters.stopped_by}"),
         counters.output_versions,
+        # Grows with every record, which the clock does not: it may be set back between two runs.
+        lake.version(tables.RUNS) + 1,
     )
     lake.append(tables.RUNS, lake.spark.createDataFrame([row], tables.RUNS.ddl()))
 
 
+def newest_first() -> list[Column]:
+    """Order of the rows of ops.runs, the newest first: as they were recorded, whatever the clock said.
+
+    Rows of before there was a sequence come last, by the clock.
+    """
+    from pyspark.sql import functions as F
+
+    return [F.desc_nulls_last("sequence"), F.desc("started_at"), F.desc("run_id")]
+
+
 def last_runs(lake: Lake, count: int) -> list[list[Row]]:
-    """Records of the ``count`` runs that started last, newest run first, its stages in the order they ran."""
+    """Records of the ``count`` runs that ran last, newest run first, its stages in the order they ran."""
     from pyspark.sql import functions as F
 
     records = lake.read(tables.RUNS)
     newest = (
         records.groupBy("run_id")
-        .agg(F.min("started_at").alias("run_started"))
-        .orderBy(F.desc("run_started"), F.desc("run_id"))
+        .agg(F.max("sequence").alias("sequence"), F.max("started_at").alias("started_at"))
+        .orderBy(*newest_first())
         .limit(count)
     )
-    rows = (
-        records.join(F.broadcast(newest), "run_id")
-        .orderBy(F.desc("run_started"), F.desc("run_id"), "started_at")
-        .collect()
-    )
+    rows = records.join(F.broadcast(newest.select("run_id")), "run_id").orderBy(*newest_first()).collect()
     runs: dict[str, list[Row]] = {}
     for row in rows:
-        runs.setdefault(row["run_id"], []).append(row)
+        runs.setdefault(row["run_id"], []).insert(0, row)
     return list(runs.values())

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import tempfile
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from isrf_pipeline import __version__
-from isrf_pipeline.config import EffectiveSettings
+from isrf_pipeline.config import EffectiveSettings, Settings
+from isrf_pipeline.exports.folder import exports_root
 from isrf_pipeline.lake import Lake
 from isrf_pipeline.logs import log_event, log_failure
 from isrf_pipeline.run.failures import known_error, one_line
 from isrf_pipeline.run.freshness import is_fresh, left_versions
+from isrf_pipeline.run.lock import local_root
 from isrf_pipeline.run.records import RunIdentity, StageRecord, append_record
 from isrf_pipeline.run.terminal import duration, say
 from isrf_pipeline.run.volumes import KnownVolumes, rows_read
@@ -100,13 +103,11 @@ def _run_one(
         # Ingest reads sources and has counted them itself.
         counters.rows_in = counters.rows_in or rows_read(lake, counters.input_versions, volumes)
     except BaseException as error:
-        failed = StageRecord(
-            stage.name, started_at, _now(), time.perf_counter() - clock, counters, one_line(error)
-        )
+        known = known_error(error, _written_folders(lake, effective.settings))
+        failed = _record(stage, started_at, time.perf_counter() - clock, counters, one_line(known or error))
         log_event("stage_failed", run_id=run.run_id, stage=stage.name, error=failed.error)
         say(f"✗ {stage.name:<24}{duration(failed.seconds):>12}")
         _record_failure(lake, run, failed)
-        known = known_error(error)
         if known is None or known is error:
             raise
         raise known from error
@@ -114,7 +115,7 @@ def _run_one(
         # What one stage left cached is of no use to the next; a JVM that is gone has nothing cached.
         with contextlib.suppress(Exception):
             lake.spark.catalog.clearCache()
-    record = StageRecord(stage.name, started_at, _now(), time.perf_counter() - clock, counters)
+    record = _record(stage, started_at, time.perf_counter() - clock, counters)
     append_record(lake, run, record)
     log_event(
         "stage_done",
@@ -133,6 +134,26 @@ def _run_one(
     partly = f"  partial: stopped at {counters.stopped_by}" if counters.stopped_by else ""
     say(f"✓ {stage.name:<24}{duration(record.seconds):>12}  {counters.rows_out:>12,} rows{calls}{partly}")
     return record
+
+
+def _record(
+    stage: Stage,
+    started_at: datetime.datetime,
+    seconds: float,
+    counters: StageCounters,
+    error: str | None = None,
+) -> StageRecord:
+    # No second look at the clock: it may have been set back since the start.
+    finished_at = started_at + datetime.timedelta(seconds=seconds)
+    return StageRecord(stage.name, started_at, finished_at, seconds, counters, error)
+
+
+def _written_folders(lake: Lake, settings: Settings) -> list[str]:
+    """Folders of this machine that a stage writes to."""
+    exports = exports_root(settings)
+    # Spark's own way to name them is settled when a session starts.
+    spilled = settings.spark.conf.get("spark.local.dir", tempfile.gettempdir()).split(",")
+    return [str(folder) for folder in (local_root(lake.root), exports, *spilled) if folder is not None]
 
 
 def _record_failure(lake: Lake, run: RunIdentity, failed: StageRecord) -> None:

@@ -92,7 +92,7 @@ def _rows_of_tables() -> list[tuple[Table, list[tuple[Any, ...]]]]:
         (
             tables.RUNS,
             [
-                ("r", NIGHT, f"s{place}", "failed", NOW, NOW, 1.0, 1, 1, 0, 0, {}, "c", "v", error, {})
+                ("r", NIGHT, f"s{place}", "failed", NOW, NOW, 1.0, 1, 1, 0, 0, {}, "c", "v", error, {}, place)
                 for place, error in enumerate(errors)
             ],
         ),

@@ -92,7 +92,7 @@ def rows() -> list[tuple[Table, list[tuple[Any, ...]]]]:
     def stage(run: str, name: str, seconds: float, hour: int, calls: int = 0) -> tuple[Any, ...]:
         return (
             run, NIGHT, name, "done", at(9, hour), at(9, hour), seconds, 10, 20, calls, calls * 100, {}, "cfg-" + run,
-            "0.1.0", None, {},
+            "0.1.0", None, {}, hour,
         )  # fmt: skip
 
     def metric(name: str, slice_: str, value: float, night: datetime.date = NIGHT) -> tuple[Any, ...]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pyspark.sql import functions as F
 
 from isrf_pipeline.config import Settings
 from isrf_pipeline.config.settings import LakeSettings
-from isrf_pipeline.errors import EnvironmentMismatchError, InputRefusedError, IsrfError, MissingTableError
+from isrf_pipeline.errors import EnvironmentMismatchError, IsrfError, MissingTableError
 from isrf_pipeline.lake import Column, Lake, Table
 from isrf_pipeline.lake.commits import CommitLog
 from isrf_pipeline.lake.tables import ALL_TABLES
@@ -193,55 +191,3 @@ def test_every_declared_table_can_be_created(spark: SparkSession, lake: Lake) ->
         lake.create(table)
         assert spark.table(lake.address(table)).columns == table.column_names()
         assert set(table.key) <= set(table.column_names())
-
-
-def test_columns_that_came_since_a_table_was_written_are_null_until_it_is_written_again(
-    spark: SparkSession, lake: Lake
-) -> None:
-    lake.append(SCORES, scores(spark, (FIRST, "a", 0.5)))
-    later = dataclasses.replace(
-        SCORES, columns=(*SCORES.columns, Column("place", "int", "Place in the list"))
-    )
-    lake = Lake(spark, lake.settings)
-    assert lake.read(later).collect() == [(FIRST, "a", 0.5, None)]
-    lake.append(later, scores(spark, (SECOND, "b", 0.25)).withColumn("place", F.lit(2)))
-    rows = Lake(spark, lake.settings).read(later).orderBy("run_date").collect()
-    assert rows == [(FIRST, "a", 0.5, None), (SECOND, "b", 0.25, 2)]
-
-
-def test_a_column_that_nobody_declared_neither_hurts_nor_goes(spark: SparkSession, lake: Lake) -> None:
-    lake.append(SCORES, scores(spark, (FIRST, "a", 0.5)))
-    spark.sql(f"ALTER TABLE {lake.address(SCORES)} ADD COLUMNS (remark string)")
-    spark.sql(f"UPDATE {lake.address(SCORES)} SET remark = 'checked'")
-    lake = Lake(spark, lake.settings)
-    lake.overwrite(SCORES, scores(spark, (SECOND, "b", 0.25)), night(SECOND))
-    assert content(lake) == {(FIRST, "a", 0.5), (SECOND, "b", 0.25)}
-    remarks = {row["user_id"]: row["remark"] for row in spark.table(lake.address(SCORES)).collect()}
-    assert remarks == {"a": "checked", "b": None}
-
-
-@pytest.mark.parametrize(
-    ("changed", "complaint"),
-    [
-        (
-            "run_date, user_id, CAST(score AS string) AS score",
-            r"has other types .*: score \(string in place of double\)",
-        ),
-        ("run_date, score", "lacks user_id: it was written by an older version, or somebody changed it"),
-    ],
-)
-def test_a_table_that_somebody_changed_is_refused_by_readers_and_writers(
-    spark: SparkSession, lake: Lake, changed: str, complaint: str
-) -> None:
-    lake.append(SCORES, scores(spark, (FIRST, "a", 0.5)))
-    rows = spark.sql(f"SELECT {changed} FROM {lake.address(SCORES)}").localCheckpoint()
-    for rule in SCORES.checks:
-        spark.sql(f"ALTER TABLE {lake.address(SCORES)} DROP CONSTRAINT {rule}")
-    rows.write.format("delta").mode("overwrite").option("overwriteSchema", True).save(lake.path(SCORES))
-    lake = Lake(spark, lake.settings)
-    version = lake.version(SCORES)
-    with pytest.raises(InputRefusedError, match=complaint):
-        lake.read(SCORES)
-    with pytest.raises(InputRefusedError, match=complaint):
-        lake.append(SCORES, scores(spark, (SECOND, "b", 0.25)))
-    assert Lake(spark, lake.settings).version(SCORES) == version

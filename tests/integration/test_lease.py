@@ -13,12 +13,19 @@ import pytest
 
 from isrf_pipeline.errors import LakeLockedError
 from isrf_pipeline.lake import Lake, tables
+from isrf_pipeline.run import silence
 from isrf_pipeline.run.lease import hold_lease, lease_holder
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 pytestmark = [pytest.mark.spark, pytest.mark.faults]
+
+
+@pytest.fixture(autouse=True)
+def _watched_in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silence, "_pause", lambda seconds: None)
+
 
 LONG = 3600.0
 
@@ -71,6 +78,18 @@ def test_a_holder_is_replaced_once_it_was_silent_for_too_long(lake: Lake, silent
     with hold_lease(lake, "next", 300) as replaced:
         assert replaced is not None and replaced.run_id == "before"
         assert held_by(lake) == "next"
+
+
+def test_a_living_holder_whose_signs_look_old_keeps_the_lake(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of the store was set: what the holder touched a moment ago looks hours old."""
+    leave_behind(lake, "living", 7200)
+    # Its next sign comes while it is watched.
+    monkeypatch.setattr(silence, "_pause", lambda seconds: os.utime(life_signs(lake) / "living"))
+    with pytest.raises(LakeLockedError, match="run living"):
+        hold_lease(lake, "next", 300).__enter__()
+    assert held_by(lake) == "living"
 
 
 def test_of_two_that_ask_at_once_one_gets_it(lake: Lake, spark: SparkSession) -> None:

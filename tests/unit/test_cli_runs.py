@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from isrf_pipeline.errors import InputRefusedError, IsrfError, LakeLockedError, QualityGateError, UsageError
+from isrf_pipeline.run import silence
 from isrf_pipeline.run.failures import known_error, one_line
 from isrf_pipeline.run.identity import new_run_id, parse_run_date
 from isrf_pipeline.run.launch import native_output_in, run_log_file
@@ -109,8 +110,9 @@ def test_a_reused_process_id_is_no_holder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", None])
 def test_a_lock_of_another_host_or_without_sense_holds_while_it_is_touched(
-    tmp_path: Path, content: str | None
+    tmp_path: Path, content: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(silence, "_pause", lambda seconds: None)
     write_lock(tmp_path, host="elsewhere", pid=dead_process())
     if content is not None:
         (tmp_path / LOCK_NAME).write_text(content, encoding="utf-8")
