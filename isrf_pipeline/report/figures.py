@@ -271,6 +271,10 @@ class NightFigure:
         Of all of them.
     story
         What went wrong on the way, one clause each.
+    changes
+        What the sources brought since the night before it.
+    erased
+        Clients who were erased after it, before the next one ran.
     """
 
     run_date: datetime.date
@@ -280,6 +284,8 @@ class NightFigure:
     seconds: float
     llm_calls: int
     story: tuple[str, ...] = ()
+    changes: tuple[NamedCount, ...] = ()
+    erased: int = 0
 
 
 @dataclass(frozen=True)

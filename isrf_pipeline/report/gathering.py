@@ -18,7 +18,7 @@ from isrf_pipeline.report.figures import (
     StageFigure,
 )
 from isrf_pipeline.report.measures import measure_tables, model_scores, optimization_rounds
-from isrf_pipeline.report.nights import last_nights
+from isrf_pipeline.report.nights import changes_among, last_nights
 from isrf_pipeline.report.reasoning import reasoning_figures
 from isrf_pipeline.report.rules import rules_figures
 from isrf_pipeline.report.segments import segment_figures
@@ -98,11 +98,7 @@ def gather_figures(ctx: StageContext) -> ReportFigures:
         campaigns=campaign_figures(read),
         examples=client_examples(read, ctx.settings.export.example_clients),
         gates=_gates(read(tables.GATES)),
-        changes=tuple(
-            NamedCount(metric.removeprefix("changes."), round(value))
-            for (metric, _), value in sorted(measured.items())
-            if metric.startswith("changes.") and value
-        ),
+        changes=changes_among({metric: value for (metric, _), value in measured.items()}),
         nights=last_nights(ctx),
     )
 

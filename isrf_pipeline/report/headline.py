@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from isrf_pipeline.report import formatting as fmt
-from isrf_pipeline.report.figures import ReportFigures
+from isrf_pipeline.report.figures import NamedCount, ReportFigures
 from isrf_pipeline.report.measures import OWN_MODEL
 
 _HEADLINE_METRIC = "HR@10"
@@ -58,12 +58,17 @@ def changes_sentence(figures: ReportFigures) -> str | None:
     """One sentence on what the sources brought since the night before; None where nothing is known of it."""
     if not figures.changes:
         return None
-    told = [
-        f"{fmt.count(change.count)} "
-        + (_PLURAL.sub(r"\1", fmt.words(change.name)) if change.count == 1 else fmt.words(change.name))
-        for change in figures.changes
-    ]
-    return f"Since the night before: {', '.join(told)}."
+    return f"Since the night before: {', '.join(map(change_words, figures.changes))}."
+
+
+def change_words(change: NamedCount) -> str:
+    """One change of the sources, such as ``3 new articles``, ``1 price changed`` or ``12 fewer events``."""
+    number, name = abs(change.count), fmt.words(change.name)
+    if change.count < 0:
+        name = name.replace("more ", "fewer ", 1)
+    if number == 1:
+        name = _PLURAL.sub(r"\1", name)
+    return f"{fmt.count(number)} {name}"
 
 
 def failures(figures: ReportFigures) -> list[str]:

@@ -10,7 +10,13 @@ from markupsafe import Markup
 from isrf_pipeline.report import formatting as fmt
 from isrf_pipeline.report.charts import line_chart, link_curves, link_letters
 from isrf_pipeline.report.figures import ReportFigures
-from isrf_pipeline.report.headline import accuracy_sentence, changes_sentence, failures, headline
+from isrf_pipeline.report.headline import (
+    accuracy_sentence,
+    change_words,
+    changes_sentence,
+    failures,
+    headline,
+)
 from isrf_pipeline.report.measures import ACCURACY, OWN_MODEL
 
 #: Measures of a round that are drawn: name in ops.metrics, title, what it tells, how its values are written.
@@ -65,6 +71,7 @@ def render_report(figures: ReportFigures) -> str:
         day=fmt.day,
         short_day=fmt.short_day,
         words=fmt.words,
+        change_words=change_words,
         model_name=fmt.model_name,
         origin_name=fmt.origin_name,
     )

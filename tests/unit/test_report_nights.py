@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
-from isrf_pipeline.report.nights import story_of
+from isrf_pipeline.report.nights import erased_after, story_of
 
 
 def records(*rows: tuple[str, str, str] | tuple[str, str, str, str]) -> list[Any]:
@@ -12,6 +13,18 @@ def records(*rows: tuple[str, str, str] | tuple[str, str, str, str]) -> list[Any
         {"run_id": run, "stage": stage, "status": status, "error": rest[0] if rest else None}
         for run, stage, status, *rest in rows
     ]
+
+
+def test_an_erasure_belongs_to_the_night_that_ran_before_it() -> None:
+    def at(hour: int) -> datetime.datetime:
+        return datetime.datetime(2026, 7, 1, hour)
+
+    first, second = datetime.date(2026, 6, 29), datetime.date(2026, 6, 30)
+    runs: list[Any] = [
+        {"run_date": night, "started_at": at(hour)} for night, hour in ((first, 1), (first, 2), (second, 5))
+    ]
+    found = erased_after(runs, [at(0), at(3), at(4), at(9)])
+    assert found == {first: 2, second: 1}
 
 
 def test_nothing_happened() -> None:

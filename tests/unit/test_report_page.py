@@ -85,7 +85,7 @@ def full_figures(text: str = "Silk scarf") -> ReportFigures:
         ),
         changes=(NamedCount(text, 3),),
         nights=(
-            NightFigure(NIGHT, False, False, 2, 60.0, 5, (text,)),
+            NightFigure(NIGHT, False, False, 2, 60.0, 5, (text,), (NamedCount("more_events", -12),), 2),
             NightFigure(NIGHT - datetime.timedelta(days=1), True, True, 1, 50.0, 0),
         ),
         segments_died=1,
@@ -396,3 +396,14 @@ def test_one_change_is_told_in_the_singular() -> None:
     assert changes_sentence(replace(full_figures(), changes=changes)) == (
         "Since the night before: 1 article sold out, 588 more events, 1 new client."
     )
+    fewer = (NamedCount("more_events", -8654),)
+    assert changes_sentence(replace(full_figures(), changes=fewer)) == (
+        "Since the night before: 8,654 fewer events."
+    )
+
+
+def test_a_night_tells_what_happened_to_it_and_what_its_sources_brought() -> None:
+    page = render_report(full_figures()).split('<section id="nights"')[1]
+    first, second = page.split("<tbody>")[1].split("</tr>")[:2]
+    assert 'Silk scarf; 2 clients erased afterwards<div class="quiet">12 fewer events</div>' in first
+    assert "nothing unusual</td>" in second
