@@ -55,7 +55,7 @@ BY_COPY = (
     Place("build_interaction_graph", "recorded"),
     Place("reason_users", "before write", "reasoning.user_features"),
     Place("reason_users", "recorded"),
-    Place("build_user_graph", "after write", "interests.profiles"),
+    Place("build_user_graph", "after write", "graph.profiles"),
     Place("build_user_graph", "recorded"),
     Place("optimize", "done"),
     Place("recommend", "after write", "pending.recommendations"),
