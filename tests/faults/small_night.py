@@ -113,6 +113,7 @@ def write_settings(file: Path, lake_root: Path, ingest: dict[str, Any]) -> Path:
         "ranker": {"enabled": False},
         "recommend": {"top_n": 5, "candidates": 20},
         "evaluation": {"peers": []},
+        "export": {"profiles": ["crm_csv"], "bi": ["delta"]},
         "gates": {"max_data_age_days": 3, "max_score_drift": None, "max_item_drift": None},
     }
     file.write_text(yaml.safe_dump(settings), encoding="utf-8")

@@ -1,6 +1,6 @@
 """A night that is killed at every stage, inside it and at its end, goes on in the next run as if nothing had been.
 
-Two ways to kill. Four times, where most is at stake, all processes of a real ``isrf nightly`` get SIGKILL; each costs
+Two ways to kill. Three times, where most is at stake, all processes of a real ``isrf nightly`` get SIGKILL; each costs
 the start of a JVM. At all other places the night runs in the session of the tests: there the lake's folder is copied
 as it is at that instant, which is what SIGKILL would leave, the night is broken off, and the copy takes the folder's
 place; whatever was done on the way out is gone with it. After each kill somebody reads what consumers read.
@@ -40,7 +40,6 @@ PROGRAM = Path(__file__).with_name("killed_night.py")
 #: In the order of the night: each run goes on where the one before it was killed, and is killed further on.
 BY_SIGNAL = (
     Place("ingest", "writing", "silver.interactions"),
-    Place("optimize", "after write", "interests.progress"),
     Place("evaluate", "after write", "gold.related_items"),
     Place("export", "point_to_current"),
 )
@@ -57,6 +56,7 @@ BY_COPY = (
     Place("reason_users", "recorded"),
     Place("build_user_graph", "after write", "graph.profiles"),
     Place("build_user_graph", "recorded"),
+    Place("optimize", "after write", "interests.progress"),
     Place("optimize", "done"),
     Place("recommend", "after write", "pending.recommendations"),
     Place("recommend", "recorded"),
