@@ -112,7 +112,9 @@ def contents(lake: Lake, table: Table, night: datetime.date | None = None) -> pa
 
 def sorted_rows(rows: DataFrame, table: Table) -> pa.Table:
     kept = rows.drop(*_OF_THE_RUN).toArrow()
-    return kept.sort_by([(name, "ascending") for name in table.key if name not in _OF_THE_RUN])
+    # The same broken row may lie in quarantine in each of two nights.
+    order = dict.fromkeys([*table.key, *(name for name in ("run_date",) if name in kept.column_names)])
+    return kept.sort_by([(name, "ascending") for name in order if name not in _OF_THE_RUN])
 
 
 @dataclass(frozen=True)
