@@ -240,7 +240,7 @@ def _comparable(lake: Lake, table: Table) -> pa.Table:
     rows = contents(lake, table)
     if table is tables.METRICS:
         # How many commits a table has got, and so which files are looked after, depends on what was repeated.
-        rows = rows.filter(~pc.starts_with(rows["metric"], "maintain."))
+        rows = rows.filter(pc.invert(pc.starts_with(rows["metric"], "maintain.")))
     return rows
 
 
