@@ -82,7 +82,7 @@ def model_lines(row: Row | None) -> list[str]:
     }
     others = {
         "similar clients": row["implicit_weight"],
-        "their interest through the graph": row["feedback_weight"],
+        "similar clients' items through the graph": row["feedback_weight"],
     }
     named = {**own, **others}
     fusion = ", ".join(f"{name} {weight:g}" for name, weight in named.items() if weight)
