@@ -19,6 +19,7 @@ from isrf_pipeline.generator.lists import with_generated
 from isrf_pipeline.generator.model import GeneratorModel
 from isrf_pipeline.graphs.neighbours import similar_clients
 from isrf_pipeline.interests.aligning import train_alignment
+from isrf_pipeline.interests.histories import item_popularity
 from isrf_pipeline.interests.implicit import group_interest
 from isrf_pipeline.interests.inputs import ReferenceClients, group_after_rounds, profiles_in_round
 from isrf_pipeline.interests.model import InterestModel
@@ -87,12 +88,8 @@ def earlier_model(
     sequence
         Sequence model trained on them.
     """
-    from pyspark.sql import functions as F
-
     assert model.facts is not None
-    counts = histories.select(F.explode("codes").alias("code")).groupBy("code").count().toArrow()
-    popularity = np.zeros(model.n_items, np.float32)
-    popularity[counts.column("code").to_numpy()] = counts.column("count").to_numpy()
+    popularity = item_popularity(histories, model.n_items)
     facts = dataclasses.replace(model.facts, sales=past_sales(histories, model.n_items))
     return dataclasses.replace(
         model, followed=followed, popularity=popularity, sequence=sequence, facts=facts

@@ -49,3 +49,29 @@ def coded_histories(events: DataFrame, codes: DataFrame) -> DataFrame:
     coded = ordered_history(events.join(F.broadcast(codes), "item_id"), value="code")
     days = F.transform("times", lambda time: F.unix_date(time.cast("date")))
     return coded.select("user_id", F.col("items").alias("codes"), "weights", days.alias("days"))
+
+
+def held_out_targets(events: DataFrame, codes: DataFrame) -> DataFrame:
+    """What held-out events ask for: one row a client and item, user_id and target (int: the item's code).
+
+    Parameters
+    ----------
+    events
+        Held-out events: user_id, item_id. Items that have no code are left out.
+    codes
+        item_id, code.
+    """
+    from pyspark.sql import functions as F
+
+    pairs = events.select("user_id", "item_id").distinct()
+    return pairs.join(F.broadcast(codes), "item_id").select("user_id", F.col("code").alias("target"))
+
+
+def item_popularity(histories: DataFrame, n_items: int) -> NDArray[np.float32]:
+    """Clients whose history has an item, by the item's code: n_items values."""
+    from pyspark.sql import functions as F
+
+    counts = histories.select(F.explode("codes").alias("code")).groupBy("code").count().toArrow()
+    popularity = np.zeros(n_items, np.float32)
+    popularity[counts.column("code").to_numpy()] = counts.column("count").to_numpy()
+    return popularity

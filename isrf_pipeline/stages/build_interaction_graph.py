@@ -18,7 +18,7 @@ from isrf_pipeline.graphs.interaction import graph_vertices, interaction_edges, 
 from isrf_pipeline.graphs.item_model import semantic_neighbours
 from isrf_pipeline.graphs.meaning import WORDS, meaning_with
 from isrf_pipeline.graphs.statistics import graph_statistics
-from isrf_pipeline.interests.histories import coded_histories, item_codes
+from isrf_pipeline.interests.histories import coded_histories, held_out_targets, item_codes
 from isrf_pipeline.interests.model import embedding_matrix, sorted_item_ids
 from isrf_pipeline.lake import tables
 from isrf_pipeline.logs import log_event
@@ -80,12 +80,7 @@ def _followed(
     options = {word: tried[word] for word in tried if np.any(fields[word])}
     gains = None
     if options:
-        targets = (
-            validation.select("user_id", "item_id")
-            .distinct()
-            .join(F.broadcast(codes), "item_id")
-            .select("user_id", F.col("code").alias("target"))
-        )
+        targets = held_out_targets(validation, codes)
         # A bounded draw: so many clients may be on the driver, whatever the lake.
         judges = (
             histories.join(targets, "user_id")

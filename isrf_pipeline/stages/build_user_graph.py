@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from isrf_pipeline.graphs.segments import describe_segments, features_of_items
 from isrf_pipeline.graphs.similarity import pairs_of
 from isrf_pipeline.graphs.statistics import graph_statistics
 from isrf_pipeline.graphs.text_choice import choose_text_weight, group_gains
-from isrf_pipeline.interests.histories import coded_histories, item_codes
+from isrf_pipeline.interests.histories import coded_histories, held_out_targets, item_codes, item_popularity
 from isrf_pipeline.interests.model import sorted_item_ids
 from isrf_pipeline.lake import Table
 from isrf_pipeline.lake.tables import (
@@ -79,38 +80,9 @@ def _text_weight(ctx: StageContext, events: DataFrame, embeddings: DataFrame, te
     """Weight of interest texts in profiles, by validation; stored for the stages that make profiles themselves."""
     from pyspark.sql import functions as F
 
-    graph = ctx.settings.user_graph
     texts = texts.where(F.col("embedding").isNotNull()).persist()
-    tried = graph.text_weights if not texts.isEmpty() else []
-    gains = None
-    if any(tried):
-        item_ids, _ = sorted_item_ids(embeddings.select("item_id").toArrow().column("item_id").to_pylist())
-        codes = item_codes(ctx.spark, item_ids)
-        histories = coded_histories(events, codes).persist()
-        targets = (
-            validation_events(ctx.read(INTERACTIONS), ctx.settings.split)
-            .select("user_id", "item_id")
-            .distinct()
-            .join(F.broadcast(codes), "item_id")
-            .select("user_id", F.col("code").alias("target"))
-        )
-        judges = (
-            histories.join(targets, "user_id")
-            .orderBy(F.xxhash64("user_id"), "user_id")
-            .limit(graph.validation_clients)
-            .select("user_id", "codes", "target")
-            .localCheckpoint()
-        )
-        counts = histories.select(F.explode("codes").alias("code")).groupBy("code").count().toArrow()
-        popularity = np.zeros(len(item_ids), np.float32)
-        popularity[counts.column("code").to_numpy()] = counts.column("count").to_numpy()
-
-        def gains_with(weight: float) -> NDArray[np.float64]:
-            profiles = history_profiles(events, embeddings, graph.history_decay, texts, weight)
-            return group_gains(profiles, judges, histories, popularity, ctx.settings)
-
-        if not judges.isEmpty():
-            gains = gains_with
+    tried = ctx.settings.user_graph.text_weights if not texts.isEmpty() else []
+    gains = _text_gains(ctx, events, embeddings, texts) if any(tried) else None
     chosen = choose_text_weight(tried, gains)
     rows = [(chosen.field, chosen.weight, chosen.gain, chosen.error)] if any(tried) else []
     ctx.write(PROFILE_WEIGHTS, ctx.spark.createDataFrame(rows, PROFILE_WEIGHTS.ddl()))
@@ -118,6 +90,33 @@ def _text_weight(ctx: StageContext, events: DataFrame, embeddings: DataFrame, te
         event = "field_used" if chosen.weight else "field_left_out"
         log_event(event, field=chosen.field, weight=chosen.weight, gain=chosen.gain, error=chosen.error)
     return chosen.weight
+
+
+def _text_gains(
+    ctx: StageContext, events: DataFrame, embeddings: DataFrame, texts: DataFrame
+) -> Callable[[float], NDArray[np.float64]] | None:
+    """What validation says of a weight, see :func:`group_gains`; None where no client can judge."""
+    from pyspark.sql import functions as F
+
+    graph = ctx.settings.user_graph
+    item_ids, _ = sorted_item_ids(embeddings.select("item_id").toArrow().column("item_id").to_pylist())
+    codes = item_codes(ctx.spark, item_ids)
+    histories = coded_histories(events, codes).persist()
+    targets = held_out_targets(validation_events(ctx.read(INTERACTIONS), ctx.settings.split), codes)
+    judges = (
+        histories.join(targets, "user_id")
+        .orderBy(F.xxhash64("user_id"), "user_id")
+        .limit(graph.validation_clients)
+        .select("user_id", "codes", "target")
+        .localCheckpoint()
+    )
+    popularity = item_popularity(histories, len(item_ids))
+
+    def gains(weight: float) -> NDArray[np.float64]:
+        profiles = history_profiles(events, embeddings, graph.history_decay, texts, weight)
+        return group_gains(profiles, judges, histories, popularity, ctx.settings)
+
+    return None if judges.isEmpty() else gains
 
 
 def _write_segments(

@@ -15,7 +15,7 @@ from isrf_pipeline.graphs.followed import followed_graph, history_moments, kerne
 from isrf_pipeline.graphs.meaning import item_meaning
 from isrf_pipeline.interests.chosen import ChosenModel, store_model
 from isrf_pipeline.interests.earlier import earlier_histories, earlier_knowledge, earlier_model
-from isrf_pipeline.interests.histories import coded_histories, item_codes
+from isrf_pipeline.interests.histories import coded_histories, held_out_targets, item_codes
 from isrf_pipeline.interests.iteration import Iteration
 from isrf_pipeline.interests.model import InterestModel, load_interest_model
 from isrf_pipeline.interests.networks import (
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 def run(ctx: StageContext) -> None:
     """Run the rounds, store each round's graph, and write the settings that validation chose."""
-    from pyspark.sql import functions as F
-
     settings = ctx.settings
     interactions = ctx.read(tables.INTERACTIONS)
     training = training_events(interactions, settings.split)
@@ -55,14 +53,7 @@ def run(ctx: StageContext) -> None:
         model = dataclasses.replace(model, sequence=sequences[1])
     shared = ctx.spark.sparkContext.broadcast(model)
     generator = generators[1] if generators is not None else None
-    targets = (
-        validation_events(interactions, settings.split)
-        .select("user_id", "item_id")
-        .distinct()
-        .join(F.broadcast(codes), "item_id")
-        .select("user_id", F.col("code").alias("target"))
-        .persist()
-    )
+    targets = held_out_targets(validation_events(interactions, settings.split), codes).persist()
     judged_on = listing_day(interactions, settings.split, "validation")
     iteration = Iteration(
         ctx, histories, targets, shared, model.popularity, judged_on, broadcast_of(ctx, generator)

@@ -104,6 +104,10 @@ class SubmitResult:
             if line.startswith("isrf: error: ")
         ]
 
+    def last_words(self) -> str:
+        """What a failed assertion shows: pytest would cut it in the middle if it were not one text."""
+        return f"exit code {self.code}\n{self.out[-4000:]}\n{self.err[-4000:]}"
+
 
 @pytest.fixture(scope="session")
 def loopback_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackCluster]:

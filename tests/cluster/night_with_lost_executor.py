@@ -25,7 +25,9 @@ def lose_an_executor() -> None:
         process
         for worker in map(int, sys.argv[4:])
         for process in psutil.Process(worker).children(recursive=True)
-        if "CoarseGrainedExecutorBackend" in " ".join(process.cmdline())
+        # Executors of earlier applications may lie about as zombies, which have no command line.
+        if process.status() != psutil.STATUS_ZOMBIE
+        and "CoarseGrainedExecutorBackend" in " ".join(process.cmdline())
     ]
     os.kill(executors[0].pid, signal.SIGKILL)
     print(f"killed 1 of {len(executors)} executors", flush=True)

@@ -56,12 +56,12 @@ def test_a_night_that_loses_an_executor_ends_as_an_undisturbed_one(
     # The first process of the cluster is its master.
     workers = [str(process.pid) for process in loopback_cluster.processes[1:]]
     done = loopback_cluster.submit(wheel, PROGRAM, *arguments, *workers)
-    assert "killed 1 of 2 executors" in done.out, (done.out[-2000:], done.err[-2000:])
+    assert "killed 1 of 2 executors" in done.out, done.last_words()
     if done.code != 0:
         (told,) = done.complaints()
         assert told.startswith("isrf: error: Spark: lost an executor and what the stage kept there")
         done = loopback_cluster.submit(wheel, PROGRAM, *arguments)
-    assert done.code == 0, (done.complaints(), done.out[-2000:], done.err[-2000:])
+    assert done.code == 0, done.last_words()
 
     undisturbed, disturbed = (
         Lake(spark, LakeSettings(root=str(tmp_path / name))) for name in ("here", "there")

@@ -75,7 +75,7 @@ def lakes(
         *("--set", "evaluation.peers=[]", "--set", "spark.shuffle_partitions=2"),
         folder=Path(demo_run.root),
     )
-    assert done.code == 0, (done.complaints(), done.out[-2000:], done.err[-4000:])
+    assert done.code == 0, done.last_words()
     return Lake(spark, LakeSettings(root=str(demo_run.lake_root))), Lake(spark, LakeSettings(root=str(root)))
 
 

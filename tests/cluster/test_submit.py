@@ -52,7 +52,7 @@ def test_the_wheel_reaches_driver_and_workers(
     conf = tmp_path / "cluster.yaml"
     conf.write_text(f"lake:\n  root: {tmp_path / 'lake'}\nspark:\n  master: local[1]\n", encoding="utf-8")
     done = loopback_cluster.submit(wheel, probe, str(conf), str(tmp_path / "table"))
-    assert done.code == 0, done.err[-4000:]
+    assert done.code == 0, done.last_words()
     (line,) = [line for line in done.out.splitlines() if line.startswith("TOLD=")]
     told = json.loads(line.removeprefix("TOLD="))
     assert told["driver"].startswith(str(wheel))
