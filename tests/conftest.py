@@ -148,6 +148,19 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
     return DemoRun(root, folder / "raw", folder / "lake", settings_file, done.stdout)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests stay together where two processes share them out.
+
+    Modules share the lakes of their fixtures. The tiers of the cluster and of the engine share the demo's, and what
+    they start is more than this machine could hold twice.
+    """
+    tests = Path(__file__).parent
+    for item in items:
+        tier, *_ = item.path.relative_to(tests).parts
+        item.add_marker(pytest.mark.xdist_group("heavy" if tier in ("cluster", "llm") else item.path.stem))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the figures that tests recorded with ``record_property``."""
     for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:

@@ -1,7 +1,10 @@
-"""The night of a local run, repeated on a real cluster: nobody is asked, and the same tables are written again.
+"""The night of a local run, repeated on a real cluster that loses an executor on the way.
 
-Up to float tolerance, since sums are taken in another order. The cluster starts from a copy of the lake as the local
-run left it: its cache of answers is there, and whatever a repeated night would append or leave behind would show.
+Nobody is asked, and the same tables are written again, up to float tolerance, since sums are taken in another order.
+The cluster starts from a copy of the lake as the local run left it: its cache of answers is there, and whatever a
+repeated night would append or leave behind would show. In the midst of its rounds one of its two executors is killed:
+Spark computes again what was lost. What is kept on executors alone it cannot, and then the run says so in one line and
+the next one goes on; which of the two happens depends on what that executor had.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 NIGHT = "2026-06-30"
 REPOSITORY = Path(__file__).parents[2]
+LOSING = Path(__file__).with_name("night_with_lost_executor.py")
 RTOL = 1e-4
 #: Scores closer than this, relative to the larger, may change places: sums in another order round differently.
 TIE = 1e-3
@@ -64,17 +68,23 @@ def lakes(
     """The local demo's lake, and the one on which the cluster repeated the night."""
     root = tmp_path_factory.mktemp("cluster") / "lake"
     shutil.copytree(demo_run.lake_root, root)
-    done = loopback_cluster.submit(
-        wheel,
-        "nightly",
+    options = (
         *("--conf-file", str(Path(demo_run.settings_file).resolve()), "--run-date", NIGHT),
         *("--set", f"lake.root={root}", "--set", f"export.directory={root / 'exports'}"),
         # The driver's folder is not the repository's.
         *("--set", f"campaigns.briefs={REPOSITORY / 'conf' / 'campaigns'}"),
         # Peers are compared nowhere here, and each partition of a small lake costs more than it spreads.
         *("--set", "evaluation.peers=[]", "--set", "spark.shuffle_partitions=2"),
-        folder=Path(demo_run.root),
     )
+    folder = Path(demo_run.root)
+    # The first process of the cluster is its master.
+    workers = ",".join(str(process.pid) for process in loopback_cluster.processes[1:])
+    done = loopback_cluster.submit(wheel, LOSING, workers, *options, folder=folder)
+    assert "killed 1 of 2 executors" in done.out, done.last_words()
+    if done.code != 0:
+        (told,) = done.complaints()
+        assert told.startswith("isrf: error: Spark: lost an executor and what the stage kept there")
+        done = loopback_cluster.submit(wheel, "nightly", *options, folder=folder)
     assert done.code == 0, done.last_words()
     return Lake(spark, LakeSettings(root=str(demo_run.lake_root))), Lake(spark, LakeSettings(root=str(root)))
 
@@ -93,9 +103,14 @@ def test_no_answer_was_asked_for_again(lakes: tuple[Lake, Lake]) -> None:
     local, remote = (lake.read(tables.ANSWERS) for lake in lakes)
     assert remote.count() == local.count()
     before = {row["run_id"] for row in lakes[0].read(tables.RUNS).collect()}
-    of_cluster = lakes[1].read(tables.RUNS).where(~F.col("run_id").isin(*before))
-    stages = {row["stage"]: (row["status"], row["llm_calls"]) for row in of_cluster.collect()}
-    assert stages == dict.fromkeys(STAGE_NAMES, ("done", 0))
+    of_cluster = lakes[1].read(tables.RUNS).where(~F.col("run_id").isin(*before)).orderBy("sequence")
+    records = of_cluster.collect()
+    assert [record["stage"] for record in records if record["status"] == "done"] == list(STAGE_NAMES)
+    assert {record["llm_calls"] for record in records if record["status"] == "done"} == {0}
+
+
+def test_nothing_is_left_of_the_rounds_that_were_broken_off(lakes: tuple[Lake, Lake]) -> None:
+    assert lakes[1].read(tables.PROGRESS).isEmpty()
 
 
 def test_every_table_was_written_again(lakes: tuple[Lake, Lake]) -> None:

@@ -1,15 +1,15 @@
 """A night that is killed at every stage, inside it and at its end, goes on in the next run as if nothing had been.
 
-Two ways to kill. Three times, where most is at stake, all processes of a real ``isrf nightly`` get SIGKILL; each costs
-the start of a JVM. At all other places the night runs in the session of the tests: there the lake's folder is copied
-as it is at that instant, which is what SIGKILL would leave, the night is broken off, and the copy takes the folder's
-place; whatever was done on the way out is gone with it. After each kill somebody reads what consumers read.
+One night for all places: it is killed, goes on, and is killed further on. Two ways to kill. Where most is at stake, all
+processes of a real ``isrf nightly`` get SIGKILL; each costs the start of a JVM. At all other places the night runs in
+the session of the tests: there the lake's folder is copied as it is at that instant, which is what SIGKILL would leave,
+the night is broken off, and the copy takes the folder's place; whatever was done on the way out is gone with it. After
+each kill somebody reads what consumers read.
 """
 
 from __future__ import annotations
 
 import datetime
-import functools
 import hashlib
 import json
 import shutil
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.spark, pytest.mark.faults, pytest.mark.slow]
 
 PROGRAM = Path(__file__).with_name("killed_night.py")
-#: In the order of the night: each run goes on where the one before it was killed, and is killed further on.
 BY_SIGNAL = (
     Place("ingest", "writing", "silver.interactions"),
     Place("evaluate", "after write", "gold.related_items"),
@@ -46,9 +45,10 @@ BY_SIGNAL = (
 )
 #: Here the disk is full instead: the first of the tables that consumers read are written, the others cannot be.
 WITHOUT_ROOM = Place("evaluate", "before write", "gold.related_items")
-BY_COPY = (
-    Place("ingest", "after write", "silver.items"),
-    Place("ingest", "done"),
+#: In the order of the night: each run goes on where the one before it was killed, and is killed further on.
+PLACES = (
+    BY_SIGNAL[0],
+    Place("ingest", "recorded"),
     Place("reason_items", "before write", "reasoning.item_features"),
     Place("reason_items", "recorded"),
     Place("build_interaction_graph", "after write", "graph.vertices"),
@@ -58,16 +58,17 @@ BY_COPY = (
     Place("build_user_graph", "after write", "graph.profiles"),
     Place("build_user_graph", "recorded"),
     Place("optimize", "after write", "interests.progress"),
-    Place("optimize", "done"),
+    Place("optimize", "recorded"),
     Place("recommend", "after write", "pending.recommendations"),
     Place("recommend", "recorded"),
     WITHOUT_ROOM,
+    BY_SIGNAL[1],
     Place("evaluate", "record_publication"),
     Place("evaluate", "done"),
     Place("export", "write_manifest"),
+    BY_SIGNAL[2],
     Place("export", "recorded"),
     Place("maintain", "before write", "ops.metrics"),
-    Place("maintain", "done"),
 )
 #: Of the run and not of the night.
 _OF_THE_RUN = ("run_id", "published_at")
@@ -257,6 +258,13 @@ def assert_resumed(small: SmallLake) -> None:
     assert [stage for _, stage, status in records if status == "done"] == list(STAGE_NAMES)
 
 
+def killed_by_signal(small: SmallLake, place: Place) -> None:
+    """Run the night in processes of its own and kill them all."""
+    command = [sys.executable, str(PROGRAM), str(small.settings_file), str(NIGHT), str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == -9, f"{place}: {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
 def killed_by_copy(small: SmallLake, place: Place) -> None:
     """Run the night in this process and leave the lake as it was when the night came to ``place``."""
     copy = small.root.with_name("copy")
@@ -292,40 +300,25 @@ def run_without_room(small: SmallLake, place: Place, capsys: pytest.CaptureFixtu
     assert not (small.root / LOCK_NAME).exists()
 
 
-def test_a_night_broken_off_at_every_stage_goes_on_and_ends_as_an_undisturbed_one(
+def test_a_night_killed_at_every_stage_goes_on_and_ends_as_an_undisturbed_one(
     before: SmallLake,
     undisturbed: SmallLake,
     consumer: Consumer,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """One night for all places: it is broken off, goes on, and is broken off further on."""
-    small = before.copied(tmp_path / "copied")
-    for place in BY_COPY:
+    small = before.copied(tmp_path / "killed")
+    for place in PLACES:
         if place == WITHOUT_ROOM:
             run_without_room(small, place, capsys)
+        elif place in BY_SIGNAL:
+            killed_by_signal(small, place)
         else:
             killed_by_copy(small, place)
         assert_consumers_see_whole_nights(consumer, small, before, place)
+        capsys.readouterr()
     assert nightly(small.settings_file, NIGHT) == 0
-    assert (consumer.sees(small), consumer.exported(small)) == (NIGHT, str(NIGHT))
-    assert_equal_nights(small, undisturbed)
-    assert_resumed(small)
-
-
-def test_a_night_killed_by_signal_goes_on_and_ends_as_an_undisturbed_one(
-    before: SmallLake, undisturbed: SmallLake, consumer: Consumer, tmp_path: Path
-) -> None:
-    small = before.copied(tmp_path / "signalled")
-    run = functools.partial(subprocess.run, capture_output=True, text=True, timeout=600, check=False)
-    command = [sys.executable, str(PROGRAM), str(small.settings_file), str(NIGHT)]
-    for place in BY_SIGNAL:
-        done = run([*command, str(place)])
-        assert done.returncode == -9, (str(place), done.returncode, done.stdout[-2000:], done.stderr[-2000:])
-        assert_consumers_see_whole_nights(consumer, small, before, place)
-    done = run(command)
-    assert done.returncode == 0, (done.stdout[-2000:], done.stderr[-2000:])
-    assert "left its lock behind and is gone: took it over" in done.stdout
+    assert "left its lock behind and is gone: took it over" in capsys.readouterr().out
     assert (consumer.sees(small), consumer.exported(small)) == (NIGHT, str(NIGHT))
     assert_equal_nights(small, undisturbed)
     assert_resumed(small)
