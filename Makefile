@@ -21,7 +21,7 @@ lint: setup  ## style, formatting and types, as CI checks them
 	@$(VENV)/bin/mypy --strict isrf_pipeline
 
 test: lint  ## lint, then every test, in two processes
-	@$(PYTHON_BIN) -m pytest tests --numprocesses 2 --dist loadgroup
+	@$(PYTHON_BIN) -m pytest tests --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 format: setup  ## put the code into shape
 	@$(VENV)/bin/ruff check --fix .

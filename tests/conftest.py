@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -148,17 +148,21 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
     return DemoRun(root, folder / "raw", folder / "lake", settings_file, done.stdout)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Say which tests stay together where two processes share them out.
 
     Modules share the lakes of their fixtures. The tiers of the cluster and of the engine share the demo's, and what
     they start is more than this machine could hold twice.
     """
-    tests = Path(__file__).parent
-    for item in items:
-        tier, *_ = item.path.relative_to(tests).parts
-        item.add_marker(pytest.mark.xdist_group("heavy" if tier in ("cluster", "llm") else item.path.stem))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.split("::")[0]
+            return "heavy" if module.startswith(("tests/cluster/", "tests/llm/")) else module
+
+    return ByModule(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
