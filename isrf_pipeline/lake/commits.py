@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,10 +50,27 @@ class CommitLog:
 
     def metrics(self, version: int) -> dict[str, str]:
         """What a commit counted, such as numOutputRows; empty where it did not say."""
+        counted: dict[str, str] = self._info(version).get("operationMetrics", {})
+        return counted
+
+    def newest_without(self, notes: Collection[str], known: int | None = None) -> int:
+        """Version of the newest commit whose user metadata is none of ``notes``; -1 where the log has none left.
+
+        ``known`` as for :meth:`newest_version`.
+        """
+        version = self.newest_version(known)
+        while version >= 0 and self._files.exists(self._commit(version)):
+            if self._info(version).get("userMetadata") not in notes:
+                return version
+            version -= 1
+        return -1
+
+    def _info(self, version: int) -> dict[str, Any]:
+        """What a commit says of itself; nothing where it does not."""
         for line in self._lines(self._commit(version)):
             if line.startswith(_COMMIT_INFO):
-                counted: dict[str, str] = json.loads(line)["commitInfo"].get("operationMetrics", {})
-                return counted
+                info: dict[str, Any] = json.loads(line)["commitInfo"]
+                return info
         return {}
 
     def _checkpoint(self) -> int:

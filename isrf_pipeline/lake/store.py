@@ -119,6 +119,9 @@ class Lake:
 
         if not self.exists(table):
             return -1
+        if self.settings.catalog is None:
+            log = CommitLog(self.spark, self.path(table))
+            return log.newest_without(notes, self._versions.get(table.name))
         others = self.spark.sql(f"DESCRIBE HISTORY {self.address(table)}").where(
             ~F.coalesce("userMetadata", F.lit("")).isin(*notes)
         )

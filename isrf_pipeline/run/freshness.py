@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _NO_INPUT = frozenset(table.name for table in (tables.RUNS, tables.METRICS, tables.GATES, tables.ANSWERS))
 
 
-def is_fresh(stage: Stage, ctx: StageContext, run: RunIdentity) -> bool:
+def is_fresh(stage: Stage, ctx: StageContext, run: RunIdentity, last: Row | None) -> bool:
     """Whether the stage's last run of the night of ``ctx`` was whole and still holds.
 
     It holds where settings and code are the same, every table and file that it read has the version it had then, and
@@ -31,8 +31,9 @@ def is_fresh(stage: Stage, ctx: StageContext, run: RunIdentity) -> bool:
         Lake, settings and night.
     run
         Configuration and code of the run that asks.
+    last
+        Row of ops.runs of that last run, see :func:`last_records`; None where there was none.
     """
-    last = _last_record(ctx.lake, ctx.run_date, stage.name)
     if last is None or last["status"] != "done" or last["output_versions"] is None:
         return False
     if (last["config_hash"], last["code_version"]) != (run.config_hash, run.code_version):
@@ -90,16 +91,16 @@ def _version_before_rounds(lake: Lake, table: Table) -> int:
     return lake.version_without(table, tables.ROUND_NOTE, tables.MAINTENANCE_NOTE)
 
 
-def _last_record(lake: Lake, run_date: datetime.date, stage: str) -> Row | None:
-    """The newest row of ops.runs of a stage in a night, those that were skipped left out."""
+def last_records(lake: Lake, run_date: datetime.date) -> dict[str, Row]:
+    """By stage, the newest row of ops.runs of a night, those of stages that were skipped left out."""
+    from pyspark.sql import Window
     from pyspark.sql import functions as F
 
     if not lake.exists(tables.RUNS):
-        return None
-    return (
-        lake.read(tables.RUNS)
-        .where((F.col("run_date") == F.lit(run_date)) & (F.col("stage") == stage))
-        .where(F.col("status") != "skipped")
-        .orderBy(*newest_first())
-        .first()
+        return {}
+    rows = lake.read(tables.RUNS).where(
+        (F.col("run_date") == F.lit(run_date)) & (F.col("status") != "skipped")
     )
+    place = F.row_number().over(Window.partitionBy("stage").orderBy(*newest_first()))
+    newest = rows.withColumn("place", place).where("place = 1").drop("place")
+    return {row["stage"]: row for row in newest.collect()}

@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from isrf_pipeline import __version__
@@ -15,7 +15,7 @@ from isrf_pipeline.exports.folder import exports_root
 from isrf_pipeline.lake import Lake
 from isrf_pipeline.logs import log_event, log_failure
 from isrf_pipeline.run.failures import known_error, one_line
-from isrf_pipeline.run.freshness import is_fresh, left_versions
+from isrf_pipeline.run.freshness import is_fresh, last_records, left_versions
 from isrf_pipeline.run.lock import local_root
 from isrf_pipeline.run.records import RunIdentity, StageRecord, append_record
 from isrf_pipeline.run.terminal import duration, say
@@ -23,7 +23,7 @@ from isrf_pipeline.run.volumes import KnownVolumes, rows_read
 from isrf_pipeline.stages.context import Stage, StageContext, StageCounters
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import Row, SparkSession
 
 
 def run_stages(
@@ -73,7 +73,9 @@ def run_stages(
         version=__version__,
     )
     volumes: KnownVolumes = {}
-    records = [_run_one(stage, lake, effective, run, volumes, skip_fresh) for stage in stages]
+    # Each stage runs once: what this run records of the others does not change what is asked here.
+    last = last_records(lake, run_date) if skip_fresh else None
+    records = [_run_one(stage, lake, effective, run, volumes, last) for stage in stages]
     log_event("run_done", run_id=run_id, seconds=round(sum(record.seconds for record in records), 3))
     return records
 
@@ -84,12 +86,12 @@ def _run_one(
     effective: EffectiveSettings,
     run: RunIdentity,
     volumes: KnownVolumes,
-    skip_fresh: bool,
+    last: Mapping[str, Row] | None,
 ) -> StageRecord:
     counters = StageCounters()
     context = StageContext(lake.spark, effective.settings, lake, run.run_date, run.run_id, counters)
     started_at, clock = _now(), time.perf_counter()
-    if skip_fresh and is_fresh(stage, context, run):
+    if last is not None and is_fresh(stage, context, run, last.get(stage.name)):
         record = StageRecord(stage.name, started_at, started_at, 0.0, counters, skipped=True)
         append_record(lake, run, record)
         log_event("stage_skipped", run_id=run.run_id, stage=stage.name)

@@ -90,6 +90,8 @@ def write_settings(file: Path, lake_root: Path, ingest: dict[str, Any]) -> Path:
             "shuffle_partitions": 2,
             "conf": {
                 "spark.default.parallelism": "2",
+                "spark.sql.adaptive.enabled": "false",
+                "spark.databricks.delta.snapshotPartitions": "1",
                 "spark.local.dir": str(file.parent / "spark"),
                 "spark.sql.codegen.wholeStage": "false",
                 "spark.sql.codegen.factoryMode": "NO_CODEGEN",

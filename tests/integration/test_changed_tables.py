@@ -12,7 +12,7 @@ from isrf_pipeline.cli.main import main
 from isrf_pipeline.errors import InputRefusedError
 from isrf_pipeline.lake import Lake, Table, tables
 from isrf_pipeline.run import execution
-from isrf_pipeline.run.freshness import is_fresh
+from isrf_pipeline.run.freshness import is_fresh, last_records
 from isrf_pipeline.run.records import RunIdentity, StageRecord, append_record, last_runs
 from isrf_pipeline.stages.context import Stage, StageContext, StageCounters
 
@@ -141,7 +141,8 @@ def test_the_last_run_is_the_one_recorded_last_when_the_clock_was_set_back(
     ctx = StageContext(spark, lake_settings, lake, NIGHT, "asks")
 
     def fresh(config: str) -> bool:
-        return is_fresh(stage, ctx, RunIdentity("asks", NIGHT, config, "v"))
+        last = last_records(lake, NIGHT)
+        return is_fresh(stage, ctx, RunIdentity("asks", NIGHT, config, "v"), last.get(stage.name))
 
     record(lake, "r1", "first", 0)
     assert (fresh("first"), fresh("other")) == (True, False)

@@ -133,6 +133,23 @@ def test_versions_and_counts_are_those_of_the_history(
     assert lake.version(SCORES) == newest["version"] + 2
 
 
+def test_the_newest_version_without_a_note(spark: SparkSession, lake: Lake, lake_settings: Settings) -> None:
+    assert lake.version_without(SCORES, "kept") == -1
+    rows = scores(spark, (FIRST, "a", 0.2))
+    # The table's creation is version 0.
+    for note in (None, "kept", "rounds", "kept"):
+        lake.overwrite(SCORES, rows, note=note)
+    for asked in (lake, Lake(spark, lake_settings.lake)):
+        assert asked.version_without(SCORES) == 4
+        assert asked.version_without(SCORES, "kept") == 3
+        assert asked.version_without(SCORES, "rounds", "kept") == 1
+        assert asked.version_without(SCORES, "rounds") == 4
+    # Delta removes old commits from its log: what they were is not known any more.
+    for version in (0, 1):
+        (Path(lake.path(SCORES)) / "_delta_log" / f"{version:020}.json").unlink()
+    assert lake.version_without(SCORES, "rounds", "kept") == -1
+
+
 def test_columns_are_taken_by_name_cast_and_cut_to_the_declared_ones(spark: SparkSession, lake: Lake) -> None:
     rows = spark.createDataFrame(
         [("x", 1, "a", "2026-06-29")], "extra string, score int, user_id string, run_date string"
