@@ -125,6 +125,8 @@ class DemoRun:
 #: Subjects that the tests' demo asks the real model for; asking for all of them is what ``make demo`` is for.
 ASKED_ITEMS = 16
 ASKED_CLIENTS = 2
+#: Passes of its sequence model over the histories, for the same reason: of the whole, and of what follows.
+EPOCHS = {"epochs": 6, "further_epochs": 2}
 
 
 @pytest.fixture(scope="session")
@@ -137,6 +139,7 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
     settings = yaml.safe_load((Path(__file__).parents[1] / "conf" / "demo.yaml").read_text(encoding="utf-8"))
     settings["reasoning"].setdefault("items", {})["max_items"] = ASKED_ITEMS
     settings["reasoning"].setdefault("users", {})["max_clients"] = ASKED_CLIENTS
+    settings["sequence"] = EPOCHS
     settings_file = root / "conf" / "demo.yaml"
     settings_file.parent.mkdir()
     settings_file.write_text(yaml.safe_dump(settings), encoding="utf-8")
