@@ -18,6 +18,7 @@ from isrf_pipeline.run.identity import new_run_id
 from isrf_pipeline.run.launch import open_session, run_log_file, under_spark_submit
 from isrf_pipeline.run.lease import hold_lease
 from isrf_pipeline.run.lock import hold_lake, local_root
+from isrf_pipeline.run.preflight import require_feasible
 from isrf_pipeline.run.terminal import duration, say
 from isrf_pipeline.stages.nightly import run_stages
 from isrf_pipeline.stages.registry import load_stage
@@ -50,6 +51,7 @@ def execute(
     IsrfError
         Whatever stopped the run; the trace is in the log file by then.
     """
+    require_feasible(effective.settings, run_date, stage_names)
     stages = [load_stage(name) for name in stage_names]
     run_id = new_run_id(run_date)
     with held_lake(effective, run_id, f"for the night {run_date}") as lake:
