@@ -20,8 +20,8 @@ lint: setup  ## style, formatting and types, as CI checks them
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy --strict isrf_pipeline
 
-test: lint  ## lint, then every test, in two processes
-	@$(PYTHON_BIN) -m pytest tests --numprocesses 2 --dist loadscope --no-loadscope-reorder
+test: lint  ## lint, then every test
+	@$(PYTHON_BIN) -m pytest tests
 
 format: setup  ## put the code into shape
 	@$(VENV)/bin/ruff check --fix .

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
@@ -51,6 +51,10 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
                     # for a job of its own to decide it. The logs of such tables fill no two partitions.
                     "spark.sql.adaptive.enabled": "false",
                     "spark.databricks.delta.snapshotPartitions": "1",
+                    # The optimizing compiler is for what is really hot, as in evaluation/benchmark.yaml.
+                    "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -XX:Tier4InvocationThreshold=30000 "
+                    "-XX:Tier4MinInvocationThreshold=5000 -XX:Tier4CompileThreshold=60000 "
+                    "-XX:Tier4BackEdgeThreshold=200000",
                     # Tests have tens of rows: compiling a query takes longer than interpreting it.
                     "spark.sql.codegen.wholeStage": "false",
                     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
@@ -153,23 +157,6 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
     assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
     folder = root / "demo-lake"
     return DemoRun(root, folder / "raw", folder / "lake", settings_file, done.stdout)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Say which tests stay together where two processes share them out.
-
-    Modules share the lakes of their fixtures. The tiers of the cluster and of the engine share the demo's, and what
-    they start is more than this machine could hold twice.
-    """
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByModule(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            module = nodeid.split("::")[0]
-            return "heavy" if module.startswith(("tests/cluster/", "tests/llm/")) else module
-
-    return ByModule(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

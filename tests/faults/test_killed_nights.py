@@ -300,6 +300,8 @@ def run_without_room(small: SmallLake, place: Place, capsys: pytest.CaptureFixtu
     assert not (small.root / LOCK_NAME).exists()
 
 
+# Three nights' work, and the start of three JVMs.
+@pytest.mark.timeout(1800)
 def test_a_night_killed_at_every_stage_goes_on_and_ends_as_an_undisturbed_one(
     before: SmallLake,
     undisturbed: SmallLake,
