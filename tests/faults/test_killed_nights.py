@@ -1,10 +1,10 @@
 """A night that is killed at every stage, inside it and at its end, goes on in the next run as if nothing had been.
 
-One night for all places: it is killed, goes on, and is killed further on. Two ways to kill. Where most is at stake, all
-processes of a real ``isrf nightly`` get SIGKILL; each costs the start of a JVM. At all other places the night runs in
-the session of the tests: there the lake's folder is copied as it is at that instant, which is what SIGKILL would leave,
-the night is broken off, and the copy takes the folder's place; whatever was done on the way out is gone with it. After
-each kill somebody reads what consumers read.
+Two nights for all places: each is killed, goes on, and is killed further on. Two ways to kill. Where most is at stake,
+all processes of a real ``isrf nightly`` get SIGKILL; each costs the start of a JVM. At all other places the night runs
+in the session of the tests: there the lake's folder is copied as it is at that instant, which is what SIGKILL would
+leave, the night is broken off, and the copy takes the folder's place; whatever was done on the way out is gone with it.
+After each kill somebody reads what consumers read.
 """
 
 from __future__ import annotations
@@ -46,8 +46,10 @@ BY_SIGNAL = (
 #: Here the disk is full instead: the first of the tables that consumers read are written, the others cannot be.
 WITHOUT_ROOM = Place("evaluate", "before write", "gold.related_items")
 #: In the order of the night: each run goes on where the one before it was killed, and is killed further on.
-PLACES = (
+BEFORE_THE_GATES = (
     BY_SIGNAL[0],
+    Place("ingest", "after write", "silver.items"),
+    Place("ingest", "done"),
     Place("ingest", "recorded"),
     Place("reason_items", "before write", "reasoning.item_features"),
     Place("reason_items", "recorded"),
@@ -58,9 +60,12 @@ PLACES = (
     Place("build_user_graph", "after write", "graph.profiles"),
     Place("build_user_graph", "recorded"),
     Place("optimize", "after write", "interests.progress"),
+    Place("optimize", "done"),
     Place("optimize", "recorded"),
     Place("recommend", "after write", "pending.recommendations"),
     Place("recommend", "recorded"),
+)
+FROM_THE_GATES_ON = (
     WITHOUT_ROOM,
     BY_SIGNAL[1],
     Place("evaluate", "record_publication"),
@@ -69,6 +74,7 @@ PLACES = (
     BY_SIGNAL[2],
     Place("export", "recorded"),
     Place("maintain", "before write", "ops.metrics"),
+    Place("maintain", "done"),
 )
 #: Of the run and not of the night.
 _OF_THE_RUN = ("run_id", "published_at")
@@ -300,9 +306,11 @@ def run_without_room(small: SmallLake, place: Place, capsys: pytest.CaptureFixtu
     assert not (small.root / LOCK_NAME).exists()
 
 
-# Three nights' work, and the start of three JVMs.
-@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    "places", [BEFORE_THE_GATES, FROM_THE_GATES_ON], ids=["before_the_gates", "from_the_gates_on"]
+)
 def test_a_night_killed_at_every_stage_goes_on_and_ends_as_an_undisturbed_one(
+    places: tuple[Place, ...],
     before: SmallLake,
     undisturbed: SmallLake,
     consumer: Consumer,
@@ -310,7 +318,7 @@ def test_a_night_killed_at_every_stage_goes_on_and_ends_as_an_undisturbed_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     small = before.copied(tmp_path / "killed")
-    for place in PLACES:
+    for place in places:
         if place == WITHOUT_ROOM:
             run_without_room(small, place, capsys)
         elif place in BY_SIGNAL:
