@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from isrf_pipeline.config.settings import UserGraphSettings
 from isrf_pipeline.graphs.approximate import top_similar_approximate
+from isrf_pipeline.graphs.draw import drawn_clients
 from isrf_pipeline.graphs.hubs import with_capped_hubs
 from isrf_pipeline.graphs.similarity import top_similar, top_similar_packed
 from isrf_pipeline.lake.scratch import scratch_folder
@@ -74,7 +75,7 @@ def neighbour_recall(profiles: DataFrame, found: DataFrame, k: int, graph: UserG
 
     if profiles.count() <= graph.exact_users:
         return None
-    drawn = profiles.orderBy(F.xxhash64("user_id"), "user_id").limit(_MEASURED).persist()
+    drawn = drawn_clients(profiles, _MEASURED).persist()
     exact = top_similar(drawn, profiles, k, graph.block_users).select("src", "dst").localCheckpoint()
     shared = found.join(F.broadcast(exact), ["src", "dst"], "left_semi").count()
     drawn.unpersist()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from isrf_pipeline.alignment.fitting import PAIRS_SCHEMA, fit_map
 from isrf_pipeline.alignment.model import AlignedMap, ProfileMap
 from isrf_pipeline.config import Settings
+from isrf_pipeline.graphs.draw import drawn_clients
 from isrf_pipeline.interests.model import InterestModel, embedding_matrix
 from isrf_pipeline.interests.propagation import FusionWeights
 from isrf_pipeline.interests.rounds import Guidance, explicit_centres, with_group
@@ -57,7 +58,7 @@ def train_alignment(
 
     guidance = Guidance(settings.interaction_graph, settings.optimize)
     alignment = settings.optimize.alignment
-    drawn = histories.select("user_id").orderBy(F.xxhash64("user_id"), "user_id").limit(alignment.clients)
+    drawn = drawn_clients(histories.select("user_id"), alignment.clients)
 
     def both_sides(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         items = model.value

@@ -17,6 +17,7 @@ from isrf_pipeline.alignment.model import ProfileMap
 from isrf_pipeline.config import Settings
 from isrf_pipeline.generator.lists import with_generated
 from isrf_pipeline.generator.model import GeneratorModel
+from isrf_pipeline.graphs.draw import drawn_clients
 from isrf_pipeline.graphs.neighbours import similar_clients
 from isrf_pipeline.interests.aligning import train_alignment
 from isrf_pipeline.interests.histories import item_popularity
@@ -148,9 +149,7 @@ def earlier_knowledge(
             histories, everybody, fed_back, round_, model, settings, alignments.get(round_)
         ).persist()
 
-    drawn = (
-        histories.orderBy(F.xxhash64("user_id"), "user_id").limit(settings.ranker.clients).localCheckpoint()
-    )
+    drawn = drawn_clients(histories, settings.ranker.clients).localCheckpoint()
     group = group_after_rounds(
         drawn,
         everybody.join(drawn.select("user_id"), "user_id", "left_semi"),

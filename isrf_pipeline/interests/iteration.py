@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isrf_pipeline.alignment.model import ProfileMap
-from isrf_pipeline.config import Settings
 from isrf_pipeline.generator.lists import with_generated
 from isrf_pipeline.generator.model import GeneratorModel
+from isrf_pipeline.graphs.draw import drawn_clients
 from isrf_pipeline.graphs.neighbours import similar_clients
 from isrf_pipeline.interests.aligning import group_options, train_alignment, try_alignment
 from isrf_pipeline.interests.implicit import group_interest
@@ -76,7 +76,7 @@ class Iteration:
         self._measurable = not self.targets.isEmpty()
         # Clients on whom rounds are measured; few whatever the lake, so that they may be broadcast.
         judging = (self.targets if self._measurable else self.histories).select("user_id").distinct()
-        self._judges = _sample(judging, settings).persist()
+        self._judges = drawn_clients(judging, settings.optimize.validation_clients).persist()
         self._asked = of_clients(self._judges, self.histories).withColumn("excluded", F.col("codes"))
         if self.generator is not None:
             known = self._asked.withColumn("learned", F.size("codes"))
@@ -284,10 +284,3 @@ class Iteration:
             settings.user_graph.sharpness,
             settings.recommend.candidates,
         )
-
-
-def _sample(clients: DataFrame, settings: Settings) -> DataFrame:
-    """At most ``validation_clients`` clients, the same ones whatever else is asked of them."""
-    from pyspark.sql import functions as F
-
-    return clients.orderBy(F.xxhash64("user_id"), "user_id").limit(settings.optimize.validation_clients)

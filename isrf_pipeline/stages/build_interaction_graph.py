@@ -12,6 +12,7 @@ from scipy import sparse
 from isrf_pipeline.embedding.fields import FIELD_COLUMNS
 from isrf_pipeline.evaluation.split import training_events, validation_events
 from isrf_pipeline.graphs.attributes import attribute_edges, attribute_vertices, tag_matrix
+from isrf_pipeline.graphs.draw import drawn_clients
 from isrf_pipeline.graphs.field_choice import ChosenField, choose_fields, held_out_gains
 from isrf_pipeline.graphs.followed import followed_graph, history_moments, kernel_fields
 from isrf_pipeline.graphs.interaction import graph_vertices, interaction_edges, item_edges
@@ -71,8 +72,6 @@ def _followed(
     fields: dict[str, NDArray[np.float32]],
 ) -> tuple[sparse.csr_matrix, list[ChosenField]]:
     """The item-item model with what validation kept of the model's words, and what became of each part of them."""
-    from pyspark.sql import functions as F
-
     graph = ctx.settings.interaction_graph
     n_items = len(fields["title"])
     moments = history_moments(histories, n_items, ctx.settings)
@@ -81,14 +80,8 @@ def _followed(
     gains = None
     if options:
         targets = held_out_targets(validation, codes)
-        # A bounded draw: so many clients may be on the driver, whatever the lake.
-        judges = (
-            histories.join(targets, "user_id")
-            .orderBy(F.xxhash64("user_id"), "user_id")
-            .limit(graph.validation_clients)
-            .select("codes", "weights", "target")
-            .toArrow()
-        )
+        judging = drawn_clients(histories.join(targets, "user_id"), graph.validation_clients)
+        judges = judging.select("codes", "weights", "target").toArrow()
         if judges.num_rows:
             gains = functools.partial(
                 held_out_gains, judges, decay=ctx.settings.optimize.middle_decay, window=graph.window

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from isrf_pipeline.evaluation.split import training_events, validation_events
 from isrf_pipeline.graphs.communities import find_communities
+from isrf_pipeline.graphs.draw import drawn_clients
 from isrf_pipeline.graphs.meaning import item_meaning
 from isrf_pipeline.graphs.neighbours import neighbour_recall, similar_clients
 from isrf_pipeline.graphs.profiles import history_profiles
@@ -96,27 +97,22 @@ def _text_gains(
     ctx: StageContext, events: DataFrame, embeddings: DataFrame, texts: DataFrame
 ) -> Callable[[float], NDArray[np.float64]] | None:
     """What validation says of a weight, see :func:`group_gains`; None where no client can judge."""
-    from pyspark.sql import functions as F
-
     graph = ctx.settings.user_graph
     item_ids, _ = sorted_item_ids(embeddings.select("item_id").toArrow().column("item_id").to_pylist())
     codes = item_codes(ctx.spark, item_ids)
     histories = coded_histories(events, codes).persist()
     targets = held_out_targets(validation_events(ctx.read(INTERACTIONS), ctx.settings.split), codes)
-    judges = (
-        histories.join(targets, "user_id")
-        .orderBy(F.xxhash64("user_id"), "user_id")
-        .limit(graph.validation_clients)
-        .select("user_id", "codes", "target")
-        .localCheckpoint()
-    )
+    judging = drawn_clients(histories.join(targets, "user_id"), graph.validation_clients)
+    judges = judging.select("user_id", "codes", "target").localCheckpoint()
+    if judges.isEmpty():
+        return None
     popularity = item_popularity(histories, len(item_ids))
 
     def gains(weight: float) -> NDArray[np.float64]:
         profiles = history_profiles(events, embeddings, graph.history_decay, texts, weight)
         return group_gains(profiles, judges, histories, popularity, ctx.settings)
 
-    return None if judges.isEmpty() else gains
+    return gains
 
 
 def _write_segments(
